@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace portolan {
+
+enum class ModelClass { kScvi, kScanvi, kTotalvi };
+enum class GeneLikelihood { kZinb, kNb, kPoisson, kNormal };
+enum class Dispersion { kGene, kGeneBatch, kGeneLabel, kGeneCell };
+enum class LatentDistribution { kNormal, kLogisticNormal };
+
+std::string_view ModelClassName(ModelClass model_class);  ///< "SCVI", "SCANVI", "TOTALVI"
+std::string_view GeneLikelihoodName(GeneLikelihood likelihood);
+std::string_view DispersionName(Dispersion dispersion);
+
+/// Which networks a norm reaches: "encoder" is z_encoder, l_encoder and, in SCANVI, also the
+/// classifier and encoder_z2_z1; "decoder" is px_decoder and decoder_z1_z2.
+struct NormReach {
+  bool encoder = false;
+  bool decoder = false;
+};
+
+/// "X.Y.Z", comparable. A missing or unreadable version counts as 0.0.0.
+struct ScviVersion {
+  int major = 0;
+  int minor = 0;
+  int patch = 0;
+  auto operator<=>(const ScviVersion&) const = default;
+};
+ScviVersion ParseScviVersion(std::string_view text);
+
+/// Everything that changes the forward pass. Shapes come from the tensors, the rest from
+/// init_params_ and the registry, with the defaults of the version that saved the model.
+struct Architecture {
+  int64_t n_genes = 0;
+  int64_t n_batch = 1;   ///< 1: no batch columns exist
+  int64_t n_labels = 1;  ///< SCANVI: without the unlabelled category
+  int64_t n_hidden = 0;
+  int64_t n_latent = 0;
+  int64_t n_layers = 1;  ///< TOTALVI: of the encoder
+  double dropout_rate = 0.1;
+  Dispersion dispersion = Dispersion::kGene;  ///< TOTALVI: of the genes
+  GeneLikelihood gene_likelihood = GeneLikelihood::kZinb;
+  LatentDistribution latent_distribution = LatentDistribution::kNormal;
+  bool log_variational = true;
+  bool encode_covariates = false;
+  bool deeply_inject_covariates = true;
+  bool use_observed_lib_size = true;
+  NormReach batch_norm = {true, true};
+  NormReach layer_norm = {false, false};
+  bool linear_classifier = false;
+  int64_t classifier_layers = 1;
+  int64_t classifier_hidden = 128;
+  double classifier_dropout = 0.1;
+  bool batch_embedding = false;         ///< batch_representation="embedding"
+  bool has_size_factor = false;         ///< softplus scale, library from a column
+  std::vector<int64_t> n_cats_per_cov;  ///< extra categorical covariates
+  int64_t n_continuous_covs = 0;
+};
+
+/// A categorical registry: names in code order, as text (numbers as Python's str() spells them).
+struct CategoryRegistry {
+  std::string original_key;  ///< obs column; empty if the model was set up without one
+  std::vector<std::string> categories;
+};
+
+/// What a saved model says about itself, checked against its tensors.
+struct ModelDescription {
+  ModelClass model_class = ModelClass::kScvi;
+  std::string scvi_version;
+  Architecture architecture;
+  std::vector<std::string> genes;
+  CategoryRegistry batches;
+  CategoryRegistry labels;                          ///< SCANVI: without the unlabelled category
+  std::string unlabeled_category;                   ///< SCANVI
+  std::string layer;                                ///< layer the counts came from; empty for X
+  std::vector<std::string> categorical_covariates;  ///< obs columns
+  std::vector<std::string> continuous_covariates;   ///< obs columns
+  std::vector<std::string> proteins;                ///< TOTALVI
+  /// For every categorical covariate its categories in code order, as text.
+  std::vector<std::vector<std::string>> covariate_categories;
+  std::string size_factor_key;  ///< obs column; empty if the model was set up without one
+};
+
+}  // namespace portolan

@@ -1,0 +1,129 @@
+#include "core/archive/registry.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/archive/archive_error.h"
+#include "core/base/status_macros.h"
+
+namespace portolan {
+namespace {
+
+constexpr size_t kMostCovariates = 1000;  // each is looked up among all
+
+std::string TextUnder(const PyValue& dict, std::string_view key) {
+  return std::string(dict.Get(key).Str().value_or(""));
+}
+
+/// A categorical field. `internal_key` is the column that scvi-tools makes up when the user named
+/// none: one category, 0.
+absl::StatusOr<CategoryRegistry> ReadCategories(const PyValue& field, std::string_view what,
+                                                std::string_view internal_key, TextBudget& budget) {
+  CategoryRegistry registry;
+  const PyValue state = field.Get("state_registry");
+  if (!state.Has("categorical_mapping")) {
+    registry.categories = {"0"};
+    return registry;
+  }
+  PORTOLAN_ASSIGN_OR_RETURN(registry.categories,
+                            TextList(state.Get("categorical_mapping"), what, budget));
+  if (registry.categories.empty()) {
+    return ArchiveError(absl::StrCat(Absl(what), " has no category"),
+                        "Set the model up again with at least one category");
+  }
+  registry.original_key = TextUnder(state, "original_key");
+  const bool made_up =
+      registry.original_key == internal_key && registry.categories == std::vector<std::string>{"0"};
+  if (made_up) registry.original_key.clear();
+  return registry;
+}
+
+absl::Status ReadCovariates(const PyValue& fields, Registry& registry, TextBudget& budget) {
+  const PyValue categorical = fields.Get("extra_categorical_covs").Get("state_registry");
+  if (categorical.size() != 0) {
+    PORTOLAN_ASSIGN_OR_RETURN(
+        registry.categorical_covariates,
+        TextList(categorical.Get("field_keys"), "extra_categorical_covs.field_keys", budget));
+    const PyValue mappings = categorical.Get("mappings");
+    const size_t most = std::max(registry.categorical_covariates.size(), mappings.size());
+    if (most > kMostCovariates) {
+      return ArchiveError(absl::StrCat("the registry has ", most, " categorical covariates"),
+                          "Train the reference with fewer covariates");
+    }
+    for (const std::string& key : registry.categorical_covariates) {
+      const std::string what = absl::StrCat("the covariate ", Absl(Quoted(key)));
+      PORTOLAN_ASSIGN_OR_RETURN(std::vector<std::string> categories,
+                                TextList(mappings.Get(key), what, budget));
+      registry.covariate_categories.push_back(std::move(categories));
+    }
+  }
+  const PyValue continuous = fields.Get("extra_continuous_covs").Get("state_registry");
+  if (continuous.size() != 0) {
+    PORTOLAN_ASSIGN_OR_RETURN(
+        registry.continuous_covariates,
+        TextList(continuous.Get("columns"), "extra_continuous_covs.columns", budget));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadCounts(const PyValue& field, Registry& registry, TextBudget& budget) {
+  const PyValue data = field.Get("data_registry");
+  if (TextUnder(data, "attr_name") == "layers") registry.layer = TextUnder(data, "attr_key");
+  registry.gene_modality = TextUnder(data, "mod_key");
+  const PyValue state = field.Get("state_registry");
+  registry.n_vars = IntOf(state.Get("n_vars")).value_or(-1);
+  if (!state.Get("column_names").is_none()) {
+    PORTOLAN_ASSIGN_OR_RETURN(registry.x_names,
+                              TextList(state.Get("column_names"), "X.column_names", budget));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string RegisteredModelName(const PyValue& registry) {
+  return TextUnder(registry, "model_name");
+}
+
+absl::StatusOr<Registry> ReadRegistry(const PyValue& value, TextBudget& budget) {
+  const PyValue fields = value.Get("field_registries");
+  if (!fields.is(PyKind::kDict)) {
+    return ArchiveError("no registry_ with field_registries",
+                        "Save the model again with scvi-tools 0.15 or newer");
+  }
+  Registry registry;
+  registry.scvi_version = TextUnder(value, "scvi_version");
+  registry.model_name = RegisteredModelName(value);
+  PORTOLAN_RETURN_IF_ERROR(ReadCounts(fields.Get("X"), registry, budget));
+  PORTOLAN_ASSIGN_OR_RETURN(
+      registry.batches,
+      ReadCategories(fields.Get("batch"), "the batch registry", "_scvi_batch", budget));
+  const PyValue labels = fields.Get("labels");
+  PORTOLAN_ASSIGN_OR_RETURN(registry.labels,
+                            ReadCategories(labels, "the labels registry", "_scvi_labels", budget));
+  const PyValue unlabeled = labels.Get("state_registry").Get("unlabeled_category");
+  if (!unlabeled.is_none()) {
+    PORTOLAN_ASSIGN_OR_RETURN(registry.unlabeled_category,
+                              TextOf(unlabeled, "unlabeled_category", budget));
+  }
+  PORTOLAN_RETURN_IF_ERROR(ReadCovariates(fields, registry, budget));
+  const PyValue size_factor = fields.Get("size_factor").Get("data_registry");
+  registry.has_size_factor = size_factor.size() != 0;
+  registry.size_factor_key = TextUnder(size_factor, "attr_key");
+  const PyValue proteins = fields.Get("proteins").Get("state_registry").Get("column_names");
+  if (!proteins.is_none()) {
+    PORTOLAN_ASSIGN_OR_RETURN(registry.proteins,
+                              TextList(proteins, "proteins.column_names", budget));
+  }
+  const PyValue panel = fields.Get("panel").Get("state_registry").Get("categorical_mapping");
+  if (!panel.is_none()) {
+    PORTOLAN_ASSIGN_OR_RETURN(const std::vector<std::string> panels,
+                              TextList(panel, "the panel registry", budget));
+    registry.n_panels = static_cast<int64_t>(panels.size());
+  }
+  return registry;
+}
+
+}  // namespace portolan
