@@ -1,0 +1,149 @@
+#include "core/io/h5ad_reader.h"
+
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/field_error.h"
+#include "core/base/status_macros.h"
+#include "core/io/count_matrix.h"
+#include "core/io/dataframe.h"
+#include "core/io/hdf5.h"
+
+namespace portolan {
+namespace {
+
+using hdf5::Handle;
+using hdf5::ObjectKind;
+
+constexpr int64_t kMostCells = (int64_t{1} << 31) - 1;
+constexpr int64_t kMostGenes = int64_t{1} << 28;
+
+class H5adReader : public QueryReader {
+ public:
+  H5adReader(Handle file, Dataframe obs) : file_(std::move(file)), obs_(std::move(obs)) {}
+
+  const std::vector<std::string>& cell_names() const override { return obs_.index(); }
+  std::vector<std::string> ObsColumnNames() const override { return obs_.columns(); }
+  absl::StatusOr<ObsColumn> ReadObs(const std::string& column) override {
+    return obs_.Column(column);
+  }
+
+  absl::StatusOr<std::vector<std::string>> GeneNames(const MatrixSource& source) override;
+  absl::Status ReadCounts(const MatrixSource& source, const GeneAlignment& alignment,
+                          int64_t max_rows, const CancelToken& cancel,
+                          const BlockSink& sink) override;
+
+ private:
+  // Where a source's matrix and its genes stand in the file.
+  struct Location {
+    std::string matrix;
+    std::string genes;
+  };
+  absl::StatusOr<Location> Locate(const MatrixSource& source) const;
+  std::vector<std::string> Matrices() const;
+
+  Handle file_;
+  Dataframe obs_;
+};
+
+std::vector<std::string> H5adReader::Matrices() const {
+  std::vector<std::string> out;
+  if (hdf5::KindOf(file_, "X") != ObjectKind::kAbsent) out.emplace_back("X");
+  if (auto layers = hdf5::OpenGroup(file_, "layers", "layers"); layers.ok()) {
+    for (const std::string& name : hdf5::Children(*layers).value_or(std::vector<std::string>())) {
+      out.push_back(absl::StrCat("layers/", name));
+    }
+  }
+  for (const char* raw : {"raw/X", "raw.X"}) {
+    if (hdf5::KindOf(file_, raw) != ObjectKind::kAbsent) {
+      out.emplace_back("raw/X");
+      break;
+    }
+  }
+  return out;
+}
+
+absl::StatusOr<H5adReader::Location> H5adReader::Locate(const MatrixSource& source) const {
+  const hdf5::Gate gate;
+  const std::string& path = source.path;
+  Location out{path, "var"};
+  if (path == "raw/X") {
+    out = {"raw/X", "raw/var"};
+    // anndata before 0.7
+    if (hdf5::KindOf(file_, "raw") == ObjectKind::kAbsent) out = {"raw.X", "raw.var"};
+  } else if (path != "X" && !absl::StartsWith(path, "layers/")) {
+    return InvalidField("counts", absl::StrCat("the matrix \"", path, "\""),
+                        "Name X, layers/NAME or raw/X.");
+  }
+  if (hdf5::KindOf(file_, out.matrix) != ObjectKind::kAbsent) return out;
+  const std::vector<std::string> matrices = Matrices();
+  return InvalidField(path, "the file has no such matrix",
+                      matrices.empty()
+                          ? "It holds no matrix at all: store the counts in X or in a layer."
+                          : absl::StrCat("It has: ", absl::StrJoin(matrices, ", "), "."));
+}
+
+absl::StatusOr<std::vector<std::string>> H5adReader::GeneNames(const MatrixSource& source) {
+  PORTOLAN_ASSIGN_OR_RETURN(const Location location, Locate(source));
+  PORTOLAN_ASSIGN_OR_RETURN(const Dataframe var, Dataframe::Open(file_, location.genes));
+  return var.index();
+}
+
+absl::Status H5adReader::ReadCounts(const MatrixSource& source, const GeneAlignment& alignment,
+                                    int64_t max_rows, const CancelToken& cancel,
+                                    const BlockSink& sink) {
+  PORTOLAN_ASSIGN_OR_RETURN(const Location location, Locate(source));
+  PORTOLAN_ASSIGN_OR_RETURN(const Dataframe var, Dataframe::Open(file_, location.genes));
+  PORTOLAN_ASSIGN_OR_RETURN(
+      const CountMatrix matrix,
+      CountMatrix::Open(file_, location.matrix, source.path, obs_.rows(), var.rows()));
+  return portolan::ReadCounts(matrix, {alignment, max_rows, cancel, sink});
+}
+
+absl::Status CheckCellNames(const std::vector<std::string>& names) {
+  absl::flat_hash_set<absl::string_view> seen;
+  seen.reserve(names.size());
+  int64_t repeats = 0;
+  const std::string* first = nullptr;
+  for (const std::string& name : names) {
+    if (seen.insert(name).second) continue;
+    if (repeats++ == 0) first = &name;
+  }
+  if (repeats == 0) return absl::OkStatus();
+  return InvalidField(
+      "obs_names",
+      absl::StrCat(repeats, " of ", names.size(),
+                   " cell names repeat an earlier one, the first of them \"", *first, "\""),
+      "Make them unique: adata.obs_names_make_unique().");
+}
+
+absl::Status CheckSize(const std::string& field, const char* what, int64_t size, int64_t most) {
+  if (size > 0 && size <= most) return absl::OkStatus();
+  return InvalidField(
+      field, absl::StrCat("a file of ", size, " ", what),
+      size == 0 ? "Send a file with cells and genes." : "Split the file into smaller ones.");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<QueryReader>> OpenH5ad(const std::string& path) {
+  const hdf5::Gate gate;
+  PORTOLAN_ASSIGN_OR_RETURN(Handle file, hdf5::OpenFile(path));
+  for (const char* part : {"obs", "var"}) {
+    if (hdf5::KindOf(file, part) == ObjectKind::kAbsent) {
+      return InvalidField("file", absl::StrCat(path, " is HDF5 but no h5ad: it has no ", part),
+                          "Read it with scanpy and write it as h5ad (adata.write_h5ad).");
+    }
+  }
+  PORTOLAN_ASSIGN_OR_RETURN(Dataframe obs, Dataframe::Open(file, "obs"));
+  PORTOLAN_ASSIGN_OR_RETURN(const Dataframe var, Dataframe::Open(file, "var"));
+  PORTOLAN_RETURN_IF_ERROR(CheckSize("obs", "cells", obs.rows(), kMostCells));
+  PORTOLAN_RETURN_IF_ERROR(CheckSize("var", "genes", var.rows(), kMostGenes));
+  PORTOLAN_RETURN_IF_ERROR(CheckCellNames(obs.index()));
+  return std::make_unique<H5adReader>(std::move(file), std::move(obs));
+}
+
+}  // namespace portolan

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/cancellation.h"
+#include "core/matrix/csr_matrix.h"
+#include "core/matrix/gene_alignment.h"
+
+namespace portolan {
+
+/// Which matrix of a query file holds the counts: "X", "layers/NAME" or "raw/X".
+struct MatrixSource {
+  std::string path = "X";
+};
+
+/// A column of obs, as text. Missing values (NaN, None, code -1) are empty optionals. Numbers and
+/// booleans are spelled as Python's str() spells them, since that is how a batch gets its name.
+struct ObsColumn {
+  std::vector<std::optional<std::string>> values;
+};
+
+/// A file of query cells, opened. The format is found by content. Not thread-safe; HDF5 itself is
+/// serialised by a lock inside io/.
+class QueryReader {
+ public:
+  virtual ~QueryReader() = default;
+
+  /// obs names, in file order.
+  virtual const std::vector<std::string>& cell_names() const = 0;
+
+  /// Column names of one matrix (raw/X has genes of its own).
+  virtual absl::StatusOr<std::vector<std::string>> GeneNames(const MatrixSource& source) = 0;
+
+  /// Names of the obs columns.
+  virtual std::vector<std::string> ObsColumnNames() const = 0;
+
+  /// Error: InvalidField("obs") naming the column asked for and those that exist.
+  virtual absl::StatusOr<ObsColumn> ReadObs(const std::string& column) = 0;
+
+  using BlockSink = std::function<absl::Status(int64_t first_row, CsrMatrix block)>;
+
+  /// Streams the counts in row order, cut down to the reference's genes, checked by CountCheck.
+  /// Blocks have at most `max_rows` rows (the last may be shorter); peak memory grows with the
+  /// reference's genes and `max_rows`, not with the file's genes (a CSC file keeps the matching
+  /// entries of all its rows). Stops at the sink's first error.
+  virtual absl::Status ReadCounts(const MatrixSource& source, const GeneAlignment& alignment,
+                                  int64_t max_rows, const CancelToken& cancel,
+                                  const BlockSink& sink) = 0;
+};
+
+/// Opens an h5ad file (anndata 0.7 to today). Errors: kNotFound, or InvalidField for what is no
+/// HDF5 file, is truncated, has no cells, no genes, or duplicate cell names.
+absl::StatusOr<std::unique_ptr<QueryReader>> OpenQuery(const std::string& path);
+
+}  // namespace portolan
