@@ -1,0 +1,72 @@
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <numeric>
+
+#include "core/base/status_macros.h"
+#include "core/model/forward.h"
+#include "core/model/model.h"
+#include "core/model/sparse_layer.h"
+#include "core/model/torch_runtime.h"
+
+namespace portolan {
+namespace {
+
+// Every product sees this many rows: the last block is filled up, so that a cell's numbers do not
+// depend on how many cells came with it.
+constexpr int64_t kRowsPerBlock = 128;
+
+void Append(const at::Tensor& tensor, int64_t rows, std::vector<float>& out) {
+  const at::Tensor dense = tensor.contiguous();
+  const float* data = dense.data_ptr<float>();
+  out.insert(out.end(), data, data + rows * dense.size(1));
+}
+
+absl::Status EncodeBlocks(const ModelNetworks& networks, const CsrMatrix& counts,
+                          const std::vector<int32_t>& batch_codes, const CancelToken& cancel,
+                          Embedding& out) {
+  const c10::NoGradGuard no_grad;
+  const FcLayer& first_layer = networks.z_encoder.stack.layers[0];
+  const int64_t width = first_layer.weight.size(0);
+  const at::Tensor bias = first_layer.bias.contiguous();
+  at::Tensor first = at::zeros({kRowsPerBlock, width}, at::kFloat);
+  at::Tensor codes = at::zeros({kRowsPerBlock}, at::kLong);
+  std::vector<int64_t> rows(kRowsPerBlock);
+  for (int64_t begin = 0; begin < counts.rows(); begin += kRowsPerBlock) {
+    PORTOLAN_RETURN_IF_ERROR(cancel.Check());
+    const int64_t used = std::min(kRowsPerBlock, counts.rows() - begin);
+    rows.resize(used);
+    std::iota(rows.begin(), rows.end(), begin);
+    SparseFirstLayer(counts, rows, networks.first_weight_t.data_ptr<float>(),
+                     bias.data_ptr<float>(), width, networks.architecture.log_variational,
+                     first.data_ptr<float>());
+    for (int64_t i = 0; i < used; ++i) codes.data_ptr<int64_t>()[i] = batch_codes[begin + i];
+    const GaussianOutput q = EncodeLatent(networks, first, codes);
+    Append(q.mean, used, out.mean);
+    Append(q.var, used, out.variance);
+    if (networks.labels.has_value()) {
+      Append(ClassProbabilities(networks, q.mean), used, out.probabilities);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Embedding> Encode(const Model& model, const CsrMatrix& counts,
+                                 const std::vector<int32_t>& batch_codes,
+                                 const CancelToken& cancel) {
+  const ModelNetworks& networks = model.networks();
+  Embedding out;
+  out.cells = counts.rows();
+  out.n_latent = networks.architecture.n_latent;
+  out.n_labels = networks.labels.has_value() ? networks.architecture.n_labels : 0;
+  out.mean.reserve(out.cells * out.n_latent);
+  out.variance.reserve(out.cells * out.n_latent);
+  out.probabilities.reserve(out.cells * out.n_labels);
+  PORTOLAN_RETURN_IF_ERROR(
+      TorchFence([&] { return EncodeBlocks(networks, counts, batch_codes, cancel, out); }));
+  return out;
+}
+
+}  // namespace portolan

@@ -1,0 +1,236 @@
+#include "core/model/forward.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "absl/strings/str_cat.h"
+#include "core/model/likelihood.h"
+
+namespace portolan {
+namespace {
+
+constexpr double kBatchNormEpsilon = 1e-3;
+constexpr double kLayerNormEpsilon = 1e-5;
+// torch clamps the probabilities of a Categorical to [eps, 1 - eps] before the logarithm.
+constexpr double kProbabilityEpsilon = 1.1920928955078125e-07;
+
+/// One pass over a minibatch. `repeats` > 1: the rows stand in that many blocks, one per label.
+struct Pass {
+  bool training = false;
+  NoiseSource* noise = nullptr;
+  std::span<const int64_t> rows;
+  int64_t repeats = 1;
+};
+
+// Numbers for (repeats x rows, width), drawn per cell so that a cell's numbers are its own.
+template <typename Draw>
+at::Tensor DrawRows(const Pass& pass, int64_t width, const Draw& draw) {
+  const auto rows = static_cast<int64_t>(pass.rows.size());
+  at::Tensor out = at::empty({rows, pass.repeats, width}, at::kFloat);
+  draw(pass.repeats * width, out.data_ptr<float>());
+  return out.permute({1, 0, 2}).reshape({pass.repeats * rows, width});
+}
+
+at::Tensor DrawNormal(const Pass& pass, RandomUse use, int64_t width) {
+  return DrawRows(pass, width, [&](int64_t total, float* out) {
+    pass.noise->Normal(use, pass.rows, total, out);
+  });
+}
+
+at::Tensor Dropout(const Pass& pass, const at::Tensor& h, double probability,
+                   const std::string& stream) {
+  const at::Tensor uniform = DrawRows(pass, h.size(1), [&](int64_t total, float* out) {
+    pass.noise->Uniform(stream, pass.rows, total, out);
+  });
+  return h * (uniform >= probability).to(at::kFloat) * (1.0 / (1.0 - probability));
+}
+
+at::Tensor ForwardNorms(const FcStack& stack, const FcLayer& layer, at::Tensor h, bool training) {
+  if (layer.batch_norm.has_value()) {
+    const BatchNorm& norm = *layer.batch_norm;
+    const bool statistics = !training || norm.momentum > 0;
+    h = at::batch_norm(h, norm.weight, norm.bias, statistics ? norm.running_mean : at::Tensor(),
+                       statistics ? norm.running_var : at::Tensor(), training, norm.momentum,
+                       kBatchNormEpsilon, /*cudnn_enabled=*/false);
+  }
+  if (stack.layer_norm) h = at::layer_norm(h, {h.size(1)}, {}, {}, kLayerNormEpsilon);
+  return h;
+}
+
+// The stack from its first Linear's output (without columns) on.
+at::Tensor ForwardStack(const FcStack& stack, at::Tensor h, const at::Tensor& codes,
+                        const Pass& pass) {
+  for (size_t i = 0; i < stack.layers.size(); ++i) {
+    const FcLayer& layer = stack.layers[i];
+    if (i > 0) h = at::addmm(layer.bias, h, layer.weight.t());
+    if (layer.columns.defined()) h = h + layer.columns.index_select(0, codes);
+    h = at::relu(ForwardNorms(stack, layer, std::move(h), pass.training));
+    if (pass.training && stack.dropout > 0) {
+      h = Dropout(pass, h, stack.dropout, absl::StrCat(stack.path, ".", i));
+    }
+  }
+  return h;
+}
+
+GaussianOutput ForwardGaussian(const GaussianNetwork& network, const at::Tensor& first,
+                               const at::Tensor& codes, const Pass& pass) {
+  const at::Tensor h = ForwardStack(network.stack, first, codes, pass);
+  GaussianOutput out;
+  out.mean = at::addmm(network.mean.bias, h, network.mean.weight.t());
+  out.var = at::exp(at::addmm(network.var.bias, h, network.var.weight.t()));
+  if (network.var_epsilon > 0) out.var = out.var + network.var_epsilon;
+  return out;
+}
+
+at::Tensor ClassifierLogits(const Classifier& classifier, const at::Tensor& z, const Pass& pass) {
+  at::Tensor h = z;
+  if (!classifier.stack.layers.empty()) {
+    h = ForwardStack(classifier.stack, FirstLinear(classifier.stack, z), {}, pass);
+  }
+  return at::addmm(classifier.output.bias, h, classifier.output.weight.t());
+}
+
+at::Tensor Sample(const GaussianOutput& q, const at::Tensor& epsilon) {
+  return q.mean + at::sqrt(q.var) * epsilon;
+}
+
+// KL(N(mean, var) || N(0, 1)), summed over dimensions.
+at::Tensor KlStandardNormal(const GaussianOutput& q) {
+  return 0.5 * (q.var + q.mean * q.mean - 1 - at::log(q.var)).sum(-1);
+}
+
+// sum_d log N(z; mean, var).
+at::Tensor NormalLogProb(const at::Tensor& z, const at::Tensor& mean, const at::Tensor& var) {
+  const at::Tensor deviation = z - mean;
+  return (-0.5 * (deviation * deviation / var + at::log(var)) -
+          0.5 * std::log(2 * std::numbers::pi))
+      .sum(-1);
+}
+
+at::Tensor LogClamped(const at::Tensor& probabilities) {
+  return at::log(at::clamp(probabilities, kProbabilityEpsilon, 1 - kProbabilityEpsilon));
+}
+
+struct Library {
+  at::Tensor log_size;  ///< (B, 1)
+  at::Tensor kl;        ///< (B); undefined if observed
+};
+
+Library ComputeLibrary(const ModelNetworks& n, const Minibatch& minibatch, const Pass& pass,
+                       RandomUse use) {
+  if (!n.l_encoder.has_value()) return {at::log(minibatch.counts.sum(1, true)), {}};
+  const at::Tensor first =
+      FirstLinear(n.l_encoder->stack, EncoderInput(n.architecture, minibatch.counts));
+  const GaussianOutput q = ForwardGaussian(*n.l_encoder, first, minibatch.batch_codes, pass);
+  // The latent's numbers come first in a cell's stream; the library's is the one after them.
+  const int64_t d = n.architecture.n_latent;
+  const at::Tensor epsilon = DrawNormal(pass, use, d + 1).slice(1, d);
+  const at::Tensor means = n.library_log_means.index_select(0, minibatch.batch_codes);
+  const at::Tensor vars = n.library_log_vars.index_select(0, minibatch.batch_codes);
+  const at::Tensor shift = q.mean - means;
+  const at::Tensor kl =
+      0.5 * (q.var / vars + shift * shift / vars - 1 - at::log(q.var / vars)).sum(-1);
+  return {Sample(q, epsilon), kl};
+}
+
+at::Tensor Reconstruction(const ModelNetworks& n, const Minibatch& minibatch, const at::Tensor& z,
+                          const at::Tensor& log_library, const Pass& pass) {
+  const Architecture& a = n.architecture;
+  const at::Tensor h =
+      ForwardStack(n.px_decoder, FirstLinear(n.px_decoder, z), minibatch.batch_codes, pass);
+  const at::Tensor scale = at::softmax(at::addmm(n.px_scale.bias, h, n.px_scale.weight.t()), -1);
+  const at::Tensor rate = at::exp(log_library) * scale;
+  at::Tensor dropout_logit;
+  if (a.gene_likelihood == GeneLikelihood::kZinb) {
+    dropout_logit = at::addmm(n.px_dropout.bias, h, n.px_dropout.weight.t());
+  }
+  const at::Tensor theta =
+      at::exp(a.dispersion == Dispersion::kGeneBatch ? n.px_r.index_select(0, minibatch.batch_codes)
+                                                     : n.px_r);
+  const at::Tensor constant = minibatch.count_terms.defined()
+                                  ? minibatch.count_terms
+                                  : CountTerms(a.gene_likelihood, minibatch.counts, theta);
+  return ReconstructionWithoutCountTerms(a.gene_likelihood, minibatch.counts, rate, theta,
+                                         dropout_logit) -
+         constant;
+}
+
+/// SCANVI's sums over labels, with the labels in blocks (label-major).
+struct LabelTerms {
+  at::Tensor u;   ///< (B, L): -log p(z1 | z2, y)
+  at::Tensor k2;  ///< (B, L): KL(q(z2 | z1, y) || N(0, 1))
+};
+
+// weight x + bias of the first Linear for every label: the part of x is shared.
+at::Tensor FirstForLabels(const FcStack& stack, const at::Tensor& first, int64_t labels) {
+  return first.unsqueeze(0)
+      .expand({labels, first.size(0), first.size(1)})
+      .reshape({labels * first.size(0), stack.layers[0].weight.size(0)});
+}
+
+LabelTerms SumOverLabels(const LabelNetworks& networks, const at::Tensor& z1, int64_t labels,
+                         Pass pass, RandomUse use) {
+  const int64_t cells = z1.size(0);
+  pass.repeats = labels;
+  const at::Tensor codes = at::arange(labels).repeat_interleave(cells);
+  const FcStack& encoder = networks.encoder_z2_z1.stack;
+  const GaussianOutput q2 =
+      ForwardGaussian(networks.encoder_z2_z1,
+                      FirstForLabels(encoder, FirstLinear(encoder, z1), labels), codes, pass);
+  const at::Tensor z2 = Sample(q2, DrawNormal(pass, use, z1.size(1)));
+  const FcStack& decoder = networks.decoder_z1_z2.stack;
+  const GaussianOutput p1 =
+      ForwardGaussian(networks.decoder_z1_z2, FirstLinear(decoder, z2), codes, pass);
+  const auto per_cell = [&](const at::Tensor& t) { return t.reshape({labels, cells}).t(); };
+  return {per_cell(-NormalLogProb(z1.repeat({labels, 1}), p1.mean, p1.var)),
+          per_cell(KlStandardNormal(q2))};
+}
+
+}  // namespace
+
+at::Tensor FirstLinear(const FcStack& stack, const at::Tensor& input) {
+  return at::addmm(stack.layers[0].bias, input, stack.layers[0].weight.t());
+}
+
+at::Tensor EncoderInput(const Architecture& architecture, const at::Tensor& counts) {
+  return architecture.log_variational ? at::log1p(counts) : counts;
+}
+
+GaussianOutput EncodeLatent(const ModelNetworks& networks, const at::Tensor& first,
+                            const at::Tensor& batch_codes) {
+  return ForwardGaussian(networks.z_encoder, first, batch_codes, Pass{});
+}
+
+at::Tensor ClassProbabilities(const ModelNetworks& networks, const at::Tensor& z) {
+  return at::softmax(ClassifierLogits(networks.labels->classifier, z, Pass{}), -1);
+}
+
+LossTerms ComputeLoss(const ModelNetworks& n, const Minibatch& minibatch, bool training,
+                      RandomUse use_noise, NoiseSource& noise) {
+  const Pass pass{training, &noise, minibatch.rows};
+  const GaussianOutput q =
+      ForwardGaussian(n.z_encoder, minibatch.first, minibatch.batch_codes, pass);
+  const at::Tensor z = Sample(q, DrawNormal(pass, use_noise, n.architecture.n_latent));
+  const Library library = ComputeLibrary(n, minibatch, pass, use_noise);
+  LossTerms terms;
+  terms.reconstruction = Reconstruction(n, minibatch, z, library.log_size, pass);
+  terms.kl_unweighted = at::zeros_like(terms.reconstruction);
+  if (!n.labels.has_value()) {
+    terms.kl = KlStandardNormal(q);
+    if (library.kl.defined()) terms.kl_unweighted = library.kl;
+    return terms;
+  }
+  const at::Tensor probabilities = at::softmax(ClassifierLogits(n.labels->classifier, z, pass), -1);
+  const RandomUse label_noise = use_noise == RandomUse::kLatentNoise ? RandomUse::kLabelLatentNoise
+                                                                     : RandomUse::kLabelElboNoise;
+  const LabelTerms sums = SumOverLabels(*n.labels, z, n.architecture.n_labels, pass, label_noise);
+  terms.reconstruction =
+      terms.reconstruction + NormalLogProb(z, q.mean, q.var) + (probabilities * sums.u).sum(-1);
+  terms.kl = (probabilities * sums.k2).sum(-1) +
+             (probabilities * (LogClamped(probabilities) - LogClamped(n.labels->y_prior))).sum(-1);
+  // SCANVI anneals the library's KL together with the rest.
+  if (library.kl.defined()) terms.kl = terms.kl + library.kl;
+  return terms;
+}
+
+}  // namespace portolan

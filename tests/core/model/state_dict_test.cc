@@ -1,0 +1,83 @@
+#include "core/model/state_dict.h"
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "tests/core/model/model_fixtures.h"
+
+namespace portolan {
+namespace {
+
+std::vector<float> Values(const HostTensor& tensor) {
+  return {tensor.floats().begin(), tensor.floats().end()};
+}
+
+bool IsRead(const std::string& key, const Architecture& a) {
+  if (absl::EndsWith(key, "num_batches_tracked")) return false;
+  if (absl::StartsWith(key, "l_encoder.")) return !a.use_observed_lib_size;
+  if (absl::StartsWith(key, "decoder.px_r_decoder.")) return false;
+  if (absl::StartsWith(key, "decoder.px_dropout_decoder.")) {
+    return a.gene_likelihood == GeneLikelihood::kZinb;
+  }
+  return true;
+}
+
+class StateDictOfVariant : public testing::TestWithParam<std::string> {};
+
+TEST_P(StateDictOfVariant, IsWhatWasSaved) {
+  const SavedModel saved = ReadVariant(GetParam());
+  const auto got = StateDict(*Model::Create(saved).value()).value();
+  for (const auto& [key, tensor] : saved.tensors) {
+    ASSERT_EQ(got.contains(key), IsRead(key, saved.description.architecture)) << key;
+    if (!got.contains(key)) continue;
+    EXPECT_EQ(got.at(key).shape(), tensor.shape()) << key;
+    if (key == "y_prior") {  // sums to one
+      for (const float p : got.at(key).floats()) EXPECT_NEAR(p, 1.0 / 3, 1e-7);
+      continue;
+    }
+    EXPECT_EQ(Values(got.at(key)), Values(tensor)) << key;
+  }
+  for (const auto& [key, tensor] : got) EXPECT_TRUE(saved.tensors.contains(key)) << key;
+}
+
+TEST_P(StateDictOfVariant, ExtensionsStandBehindTheOtherColumns) {
+  const auto parent = LoadVariant(GetParam());
+  const Extension adapter = RandomAdapter(*parent, {"q1", "q2"});
+  const auto before = StateDict(*parent).value();
+  const auto after = StateDict(*parent->Extend(adapter).value()).value();
+  ASSERT_EQ(before.size(), after.size());
+  for (const auto& [key, tensor] : after) {
+    const HostTensor& old = before.at(key);
+    const auto column = adapter.columns.find(key);
+    if (column == adapter.columns.end()) {
+      EXPECT_EQ(Values(tensor), Values(old)) << key;
+      continue;
+    }
+    const int64_t rows = tensor.shape()[0];
+    const int64_t width = tensor.shape()[1];
+    const int64_t old_width = old.shape()[1];
+    ASSERT_EQ(rows, old.shape()[0]) << key;
+    // One batch of a reference has no column in scvi-tools; two have two, the first one zero here.
+    const bool first_columns = GetParam() == "scvi_one_batch";
+    ASSERT_EQ(width, old_width + (first_columns ? 3 : 2)) << key;
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t j = 0; j < old_width; ++j) {
+        ASSERT_EQ(tensor.floats()[row * width + j], old.floats()[row * old_width + j]) << key;
+      }
+      if (first_columns) {
+        ASSERT_EQ(tensor.floats()[row * width + old_width], 0) << key;
+      }
+      for (int64_t b = 0; b < 2; ++b) {
+        ASSERT_EQ(tensor.floats()[row * width + width - 2 + b],
+                  column->second.floats()[b * rows + row])
+            << key;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, StateDictOfVariant, testing::ValuesIn(VariantNames()),
+                         [](const auto& test) { return TestNameOf(test.param); });
+
+}  // namespace
+}  // namespace portolan
