@@ -1,0 +1,61 @@
+#include "core/surgery/minibatches.h"
+
+#include <numeric>
+
+#include "core/model/likelihood.h"
+#include "core/model/sparse_layer.h"
+
+namespace portolan {
+
+Minibatches::Minibatches(const ModelNetworks& networks, const CsrMatrix& counts,
+                         const std::vector<int32_t>& codes, const Keep& keep)
+    : networks_(networks), counts_(counts), codes_(codes) {
+  if (keep.first_layer) KeepFirstLayer();
+  if (keep.count_terms) KeepCountTerms();
+}
+
+void Minibatches::KeepFirstLayer() {
+  const FcLayer& layer = networks_.z_encoder.stack.layers[0];
+  const int64_t width = layer.weight.size(0);
+  const at::Tensor bias = layer.bias.detach().contiguous();
+  std::vector<int64_t> rows(counts_.rows());
+  std::iota(rows.begin(), rows.end(), 0);
+  first_ = at::empty({counts_.rows(), width}, at::kFloat);
+  SparseFirstLayer(counts_, rows, networks_.first_weight_t.data_ptr<float>(),
+                   bias.data_ptr<float>(), width, networks_.architecture.log_variational,
+                   first_.data_ptr<float>());
+}
+
+void Minibatches::KeepCountTerms() {
+  const Architecture& a = networks_.architecture;
+  const at::Tensor theta = at::exp(networks_.px_r.detach()).contiguous();
+  const bool per_batch = a.dispersion == Dispersion::kGeneBatch;
+  count_terms_ = at::empty({counts_.rows()}, at::kFloat);
+  for (int64_t row = 0; row < counts_.rows(); ++row) {
+    const float* row_theta = theta.data_ptr<float>() + (per_batch ? codes_[row] * a.n_genes : 0);
+    count_terms_.data_ptr<float>()[row] = static_cast<float>(CountTerms(
+        a.gene_likelihood, counts_.row_columns(row), counts_.row_values(row), row_theta));
+  }
+}
+
+Minibatch Minibatches::Make(std::span<const int64_t> rows) const {
+  const auto n = static_cast<int64_t>(rows.size());
+  Minibatch minibatch;
+  minibatch.rows = rows;
+  minibatch.counts = at::empty({n, counts_.cols}, at::kFloat);
+  DenseRows(counts_, rows, minibatch.counts.data_ptr<float>());
+  minibatch.batch_codes = at::empty({n}, at::kLong);
+  for (int64_t i = 0; i < n; ++i) {
+    minibatch.batch_codes.data_ptr<int64_t>()[i] = codes_[rows[i]];
+  }
+  at::Tensor index = at::empty({n}, at::kLong);
+  std::copy(rows.begin(), rows.end(), index.data_ptr<int64_t>());
+  minibatch.first = first_.defined()
+                        ? first_.index_select(0, index)
+                        : FirstLinear(networks_.z_encoder.stack,
+                                      EncoderInput(networks_.architecture, minibatch.counts));
+  if (count_terms_.defined()) minibatch.count_terms = count_terms_.index_select(0, index);
+  return minibatch;
+}
+
+}  // namespace portolan

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace portolan {
+
+/// The freeze flags of scvi-tools' load_query_data, with its defaults.
+struct FreezeFlags {
+  bool unfrozen = false;
+  bool freeze_dropout = false;
+  bool freeze_expression = true;
+  bool freeze_decoder_first_layer = true;
+  bool freeze_batchnorm_encoder = true;
+  bool freeze_batchnorm_decoder = false;
+  bool freeze_classifier = true;
+};
+
+/// Adam as scvi-tools sets it up. L2 decay is added to the gradient (torch's Adam, not AdamW).
+struct AdamOptions {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 0.01;
+  double weight_decay = 0.0;
+};
+
+/// Stop when the monitored ELBO (a loss: lower is better) has not improved by more than min_delta
+/// for `patience` epochs.
+struct EarlyStoppingOptions {
+  int patience = 45;
+  double min_delta = 0.0;
+};
+
+/// Multiply the learning rate by `factor` after more than `patience` epochs without improvement.
+struct PlateauOptions {
+  double factor = 0.6;
+  int patience = 30;
+  double threshold = 0.0;
+  double min_learning_rate = 0.0;
+};
+
+/// Everything that decides the numbers of one training run, beside its data.
+struct TrainOptions {
+  uint64_t seed = 0;
+  int max_epochs = 400;
+  int minibatch = 128;
+  /// Share of a run's cells that are trained on; the rest validates (scvi-tools: 0.9).
+  double train_share = 0.9;
+  /// Epochs over which the KL weight climbs from 0 to 1 (scvi-tools: 400); 0: constant 1.
+  int kl_warmup_epochs = 400;
+  /// Overrides the ramp by a constant.
+  std::optional<double> kl_weight;
+  FreezeFlags freeze;
+  AdamOptions adam;
+  std::optional<EarlyStoppingOptions> early_stopping;
+  std::optional<PlateauOptions> plateau;
+};
+
+enum class Preset { kScvi, kHlca };
+std::string_view PresetName(Preset preset);
+
+/// The preset's options for a run over `cells` cells. kScvi: scvi-tools' defaults of train() with
+/// weight decay 0 and dropout frozen, max_epochs = min(round(20000 / cells * 400), 400); kHlca: at
+/// most 500 epochs over all cells, early stopping on the training ELBO (patience 10, min delta
+/// 0.001), plateau schedule (factor 0.1, patience 8).
+TrainOptions PresetOptions(Preset preset, int64_t cells);
+
+/// scvi-tools' number of epochs for a data set of this size (Python's rounding, ties to even).
+int DefaultEpochs(int64_t cells);
+
+}  // namespace portolan

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/archive/tensor_bundle.h"
+#include "core/model/extension.h"
+#include "core/model/model.h"
+#include "core/surgery/options.h"
+#include "core/surgery/training_cells.h"
+
+namespace portolan {
+
+/// What one minibatch cost, before the step that it led to.
+struct StepResult {
+  double loss = 0;                    ///< mean over the cells: what was minimised
+  std::vector<float> reconstruction;  ///< per cell
+  std::vector<float> kl;              ///< per cell, KL weight 1
+};
+
+/// One surgery in progress: the frozen weights of a model, shared, and the few tensors that this
+/// run owns and trains. The first encoder layer of every cell is computed once and kept, as long as
+/// it is frozen. Used by one thread; every call passes the torch fence.
+class TrainingSession {
+ public:
+  /// Extends `model` by the batches of `cells` with `columns` as start values (InitialColumns).
+  /// `cells` and `noise` outlive the session.
+  static absl::StatusOr<std::unique_ptr<TrainingSession>> Create(
+      const Model& model, const TrainingCells& cells,
+      const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
+      const AdamOptions& adam, NoiseSource& noise);
+  ~TrainingSession();
+
+  /// One Adam step on a minibatch. kAborted naming the loss if it is not finite.
+  absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,
+                                  double learning_rate);
+
+  /// -ELBO of each row (eval mode, KL weight 1, noise kElboNoise).
+  absl::StatusOr<std::vector<double>> NegativeElbo(std::span<const int64_t> rows);
+
+  /// What the run has made of the model so far.
+  absl::StatusOr<Extension> Extract() const;
+
+  /// Everything that a later step depends on.
+  absl::StatusOr<TensorBundle> Save() const;
+  /// InvalidField("checkpoint") if it belongs to another run.
+  absl::Status Load(const TensorBundle& bundle);
+
+ private:
+  struct State;  // torch tensors
+  explicit TrainingSession(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+/// Why a surgery on `model` would change more than new batch columns, one sentence each; empty if
+/// an adapter is enough.
+std::vector<std::string> FullDeltaReasons(const Model& model, const FreezeFlags& freeze,
+                                          const AdamOptions& adam);
+
+/// -ELBO of cells under a model that already knows their batches; rows as TrainingSession's.
+/// `codes` are codes of the model.
+absl::StatusOr<std::vector<double>> NegativeElbo(const Model& model, const CsrMatrix& counts,
+                                                 const std::vector<int32_t>& codes,
+                                                 NoiseSource& noise, const CancelToken& cancel);
+
+}  // namespace portolan
