@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/matrix/csr_matrix.h"
+#include "portolan/v1/upload.pb.h"
+
+namespace portolan::server {
+
+/// What a block is held against.
+struct CountBlockBounds {
+  int64_t genes = 0;
+  int64_t batches = 0;     ///< batch codes are below it
+  int64_t max_cells = 0;   ///< that the block may still bring
+  bool need_names = true;  ///< without: names are optional, but if any come, all must
+};
+
+/// Rows of a block, checked and converted.
+struct DecodedBlock {
+  CsrMatrix counts;
+  std::vector<std::string> cell_names;
+  std::vector<int32_t> batch_codes;
+};
+
+/// Checks and converts a block. `where` ("part 3") is named in errors. kDataLoss when the checksum
+/// differs; InvalidField("block.FIELD") for arrays whose sizes do not fit each other, columns that
+/// do not ascend or lie outside the reference's genes, batch codes outside the list, values that
+/// are not positive whole counts; kResourceExhausted for more than `max_cells` cells. Nothing is
+/// allocated beyond a small multiple of the message itself.
+absl::StatusOr<DecodedBlock> DecodeCountBlock(const v1::CountBlock& block,
+                                              const CountBlockBounds& bounds,
+                                              std::string_view where);
+
+/// CRC-32 (zlib) over batch_codes, row_lengths, columns and values, one after the other.
+uint32_t CountBlockCrc32(const v1::CountBlock& block);
+
+}  // namespace portolan::server
