@@ -1,0 +1,117 @@
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/command.h"
+#include "client/cli/error_text.h"
+#include "client/cli/report_json.h"
+#include "core/base/status_macros.h"
+
+namespace portolan::client {
+namespace {
+
+struct ShowArguments {
+  std::string atlas;
+  bool genes = false;
+};
+
+template <typename Repeated>
+std::string Joined(const Repeated& values) {
+  return values.empty() ? "none" : Printable(absl::StrJoin(values, ", "));
+}
+
+absl::Status List(Invocation& invocation) {
+  PORTOLAN_ASSIGN_OR_RETURN(const auto client, ConnectTo(invocation));
+  PORTOLAN_ASSIGN_OR_RETURN(const v1::ListAtlasesResponse response, client->ListAtlases());
+  std::ostream& out = invocation.console.out;
+  if (invocation.json) {
+    nlohmann::json atlases = nlohmann::json::array();
+    for (const v1::Atlas& atlas : response.atlases()) atlases.push_back(AtlasJson(atlas));
+    nlohmann::json refused = nlohmann::json::array();
+    for (const v1::RefusedAtlas& entry : response.refused()) {
+      refused.push_back({{"name", ShortName(entry.name())}, {"reason", entry.reason()}});
+    }
+    out << JsonText({{"atlases", atlases}, {"refused", refused}});
+    return absl::OkStatus();
+  }
+  out << absl::StrFormat("%-24s %-8s %8s %7s %7s %9s\n", "ATLAS", "MODEL", "GENES", "LATENT",
+                         "LABELS", "VERSIONS");
+  for (const v1::Atlas& atlas : response.atlases()) {
+    const v1::Model& model = atlas.model();
+    out << absl::StrFormat("%-24s %-8s %8d %7d %7d %9d\n", Printable(ShortName(atlas.name())),
+                           Printable(model.model_class()), model.n_genes(), model.n_latent(),
+                           model.labels_size(), atlas.version_count());
+  }
+  for (const v1::RefusedAtlas& entry : response.refused()) {
+    out << "not served: " << Printable(ShortName(entry.name())) << ": " << Printable(entry.reason())
+        << "\n";
+  }
+  return absl::OkStatus();
+}
+
+void Describe(const v1::Atlas& atlas, const v1::Version& reference,
+              const v1::ListVersionsResponse& versions, bool genes, std::ostream& out) {
+  const v1::Model& model = atlas.model();
+  const auto line = [&](const char* what, const std::string& text) {
+    out << absl::StrFormat("%-12s %s\n", what, text);
+  };
+  line("atlas", Printable(ShortName(atlas.name())));
+  line("model", Printable(absl::StrCat(model.model_class(), ", saved by scvi-tools ",
+                                       model.scvi_version())));
+  line("genes", absl::StrCat(model.n_genes()));
+  line("latent", absl::StrCat(model.n_latent(), " (", model.n_layers(), " hidden layers of ",
+                              model.n_hidden(), ")"));
+  line("likelihood",
+       Printable(absl::StrCat(model.gene_likelihood(), ", dispersion per ", model.dispersion())));
+  line("norm", model.batch_norm() ? "batch norm" : model.layer_norm() ? "layer norm" : "none");
+  line("batch key", model.batch_key().empty() ? "none" : Printable(model.batch_key()));
+  line("batches", Joined(reference.batches()));
+  if (model.labels_size() > 0) {
+    line("labels", Joined(model.labels()));
+    line("unlabelled", Printable(model.unlabeled_category()));
+  }
+  line("reference", Printable(atlas.reference_version()));
+  line("versions", absl::StrCat(versions.versions_size()));
+  if (genes) line("gene names", Joined(reference.genes()));
+}
+
+absl::Status Show(const ShowArguments& arguments, Invocation& invocation) {
+  PORTOLAN_ASSIGN_OR_RETURN(const auto client, ConnectTo(invocation));
+  PORTOLAN_ASSIGN_OR_RETURN(const v1::Atlas atlas, client->GetAtlas(arguments.atlas));
+  PORTOLAN_ASSIGN_OR_RETURN(const v1::Version reference,
+                            client->GetVersion(arguments.atlas, "reference"));
+  PORTOLAN_ASSIGN_OR_RETURN(const v1::ListVersionsResponse versions,
+                            client->ListVersions(arguments.atlas));
+  if (invocation.json) {
+    invocation.console.out << JsonText(
+        AtlasDetailJson(atlas, reference, versions, arguments.genes));
+  } else {
+    Describe(atlas, reference, versions, arguments.genes, invocation.console.out);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddAtlasCommand(CLI::App& app, Invocation& invocation) {
+  CLI::App* atlas = app.add_subcommand("atlas", "The atlases that the server holds");
+  atlas->require_subcommand(1);
+  atlas->fallthrough();
+  CLI::App* list = atlas->add_subcommand("list", "All atlases");
+  list->fallthrough();
+  list->callback([&invocation] { invocation.run = List; });
+
+  CLI::App* show = atlas->add_subcommand("show", "One atlas: its model, batches and labels");
+  show->fallthrough();
+  auto arguments = std::make_shared<ShowArguments>();
+  show->add_option("atlas", arguments->atlas, "Name of the atlas")->required();
+  show->add_flag("--genes", arguments->genes, "Also the names of the reference's genes");
+  show->callback([arguments, &invocation] {
+    invocation.run = [arguments](Invocation& run) { return Show(*arguments, run); };
+  });
+}
+
+}  // namespace portolan::client

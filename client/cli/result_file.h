@@ -1,0 +1,34 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/cpp/mapping.h"
+#include "core/base/cancellation.h"
+
+namespace portolan::client {
+
+/// Names under which a result is kept in the h5ad.
+inline constexpr char kLatentKey[] = "X_portolan";             // obsm: cells x latent, float32
+inline constexpr char kLabelKey[] = "portolan_label";          // obs: categorical, code order
+inline constexpr char kProbabilitiesKey[] = "portolan_probs";  // obsm: cells x labels, float32
+inline constexpr char kReportKey[] = "portolan";               // uns: dict
+
+struct OutputArguments {
+  std::string query_path;
+  std::string output_path;
+  bool slim = false;  ///< without X, layers and raw
+};
+
+/// Refuses, before any work, an output that could not be written or would replace the query:
+/// InvalidField("output").
+absl::Status CheckOutput(const OutputArguments& output);
+
+/// Writes query plus result; visible under its name only when it is whole.
+absl::Status WriteResult(const OutputArguments& output, const EmbeddingRows& rows,
+                         const std::vector<std::string>& labels, const nlohmann::json& report,
+                         const CancelToken& cancel);
+
+}  // namespace portolan::client
