@@ -1,0 +1,283 @@
+#include "tools/goldens/replay.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <unordered_map>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "core/archive/saved_model.h"
+#include "core/base/field_error.h"
+#include "core/base/status_macros.h"
+#include "core/io/query_reader.h"
+#include "core/matrix/gene_alignment.h"
+#include "core/model/model.h"
+#include "core/model/state_dict.h"
+#include "core/surgery/column_init.h"
+#include "core/surgery/training_session.h"
+#include "tools/goldens/golden_file.h"
+
+namespace portolan {
+namespace {
+
+constexpr double kExact = 1e-5;       // one forward pass
+constexpr double kTrajectory = 1e-4;  // 20 steps of Adam
+constexpr float kEpsilon = 0.37f;
+constexpr char kNewBatch[] = "golden query";
+
+class ConstantNoise : public NoiseSource {
+ public:
+  void Normal(RandomUse, std::span<const int64_t> rows, int64_t width, float* out) override {
+    std::fill(out, out + static_cast<int64_t>(rows.size()) * width, kEpsilon);
+  }
+  // No dropout: everything is kept.
+  void Uniform(const std::string&, std::span<const int64_t> rows, int64_t width,
+               float* out) override {
+    std::fill(out, out + static_cast<int64_t>(rows.size()) * width, 1.0f);
+  }
+};
+
+/// The counts of the golden file's cells, in its order, aligned to the model's genes.
+absl::StatusOr<CsrMatrix> ReadCells(const GoldenFile& golden, const std::string& path) {
+  PORTOLAN_ASSIGN_OR_RETURN(const auto reader, OpenQuery(path));
+  PORTOLAN_ASSIGN_OR_RETURN(const auto genes, reader->GeneNames({}));
+  PORTOLAN_ASSIGN_OR_RETURN(
+      const GeneAlignment alignment,
+      GeneAlignment::Create(golden.genes, genes, reader->cell_names(), {.min_share = 0}));
+  CsrMatrix counts;
+  counts.cols = alignment.reference_genes();
+  PORTOLAN_RETURN_IF_ERROR(
+      reader->ReadCounts({}, alignment, 4096, CancelToken(), [&](int64_t, const CsrMatrix& block) {
+        counts.Append(block);
+        return absl::OkStatus();
+      }));
+  std::unordered_map<std::string, int64_t> row_of;
+  for (size_t i = 0; i < reader->cell_names().size(); ++i) {
+    row_of[reader->cell_names()[i]] = static_cast<int64_t>(i);
+  }
+  std::vector<int64_t> rows;
+  for (const std::string& cell : golden.cells) {
+    const auto it = row_of.find(cell);
+    if (it == row_of.end()) {
+      return InvalidField("counts", absl::StrCat("no cell '", cell, "' in ", path),
+                          "Give the counts that the golden file was made from");
+    }
+    rows.push_back(it->second);
+  }
+  return counts.SelectRows(rows);
+}
+
+/// 0.01 * ((row mod 7) - 3) in every new column; the library prior is the golden file's own.
+std::map<std::string, HostTensor> GoldenColumns(const Model& model, const TrainingCells& cells,
+                                                const GoldenFile& golden) {
+  std::map<std::string, HostTensor> columns = InitialColumns(model, cells, 0);
+  for (auto& [key, tensor] : columns) {
+    std::vector<float> values(tensor.elements());
+    for (size_t row = 0; row < values.size(); ++row) {
+      values[row] = 0.01f * static_cast<float>(static_cast<int>(row % 7) - 3);
+    }
+    if (absl::StartsWith(key, "library_log")) {
+      const GoldenArray* stored = golden.Find(absl::StrCat("col:", key));
+      if (stored == nullptr) continue;
+      values = {static_cast<float>(stored->values.back())};
+    }
+    tensor = HostTensor::FromFloats(tensor.shape(), values);
+  }
+  return columns;
+}
+
+class Replay {
+ public:
+  Replay(const GoldenFile& golden, CsrMatrix counts) : golden_(golden) {
+    cells_.counts = std::move(counts);
+    cells_.batches = {kNewBatch};
+    cells_.batch_codes.assign(cells_.counts.rows(), 0);
+    cells_.cell_ids.assign(cells_.counts.rows(), 0);
+    freeze_.freeze_dropout = true;
+    adam_.learning_rate = golden.Scalar("surgery_lr", 1e-3);
+    adam_.weight_decay = golden.Scalar("surgery_weight_decay", 0);
+  }
+
+  absl::StatusOr<GoldenReport> Go(const Model& model) {
+    columns_ = GoldenColumns(model, cells_, golden_);
+    PORTOLAN_ASSIGN_OR_RETURN(const auto before, Extended(model));
+    PORTOLAN_RETURN_IF_ERROR(CheckLatents(model, *before));
+    PORTOLAN_RETURN_IF_ERROR(CheckSurgery(model, *before));
+    return std::move(report_);
+  }
+
+ private:
+  static double Error(double got, double want, bool relative) {
+    const double error = std::abs(got - want);
+    if (!std::isfinite(error)) return std::numeric_limits<double>::infinity();
+    return relative ? error / std::max(std::abs(want), 1e-30) : error;
+  }
+
+  template <typename T>
+  void Compare(const std::string& name, std::span<const T> got, double tolerance, bool relative) {
+    const GoldenArray* want = golden_.Find(name);
+    if (want == nullptr) return;
+    CompareTo(name, got, want->values, tolerance, relative);
+  }
+
+  template <typename T>
+  void CompareTo(const std::string& name, std::span<const T> got, std::span<const double> want,
+                 double tolerance, bool relative) {
+    GoldenItem item{name, 0, tolerance, relative};
+    if (got.size() != want.size()) {
+      item.largest_error = std::numeric_limits<double>::infinity();
+    } else {
+      for (size_t i = 0; i < got.size(); ++i) {
+        item.largest_error = std::max(item.largest_error, Error(got[i], want[i], relative));
+      }
+    }
+    report_.items.push_back(item);
+  }
+
+  absl::StatusOr<std::shared_ptr<const Model>> Extended(const Model& model) {
+    Extension extension;
+    extension.batches = {kNewBatch};
+    extension.columns = columns_;
+    if (!model.has_batch_key()) return model.Extend({});
+    return model.Extend(extension);
+  }
+
+  static int32_t CodeOf(const Model& model) {
+    return model.has_batch_key() ? model.BatchCode(kNewBatch) : 0;
+  }
+
+  absl::StatusOr<Embedding> EncodeRows(const Model& model, int64_t rows, int32_t code) {
+    std::vector<int64_t> all(rows);
+    std::iota(all.begin(), all.end(), 0);
+    return Encode(model, cells_.counts.SelectRows(all), std::vector<int32_t>(rows, code),
+                  CancelToken());
+  }
+
+  absl::Status CheckLatents(const Model& saved, const Model& extended) {
+    // A batch code: latents of the model as saved; none: of the model with the new batch.
+    const GoldenArray* code = golden_.Find("batch_code");
+    PORTOLAN_ASSIGN_OR_RETURN(
+        const Embedding z,
+        EncodeRows(code == nullptr ? extended : saved, cells_.cells(),
+                   code == nullptr ? CodeOf(extended) : static_cast<int32_t>(code->values[0])));
+    Compare<float>("latent_mean", z.mean, kExact, false);
+    Compare<float>("latent_var", z.variance, kExact, false);
+    Compare<float>("probs", z.probabilities, kExact, false);
+    return absl::OkStatus();
+  }
+
+  void CheckFirstStep(const StepResult& step) {
+    Compare<float>("step0_reconstruction_loss", step.reconstruction, kExact, true);
+    Compare<float>("step0_kl_local", step.kl, kExact, true);
+    const GoldenArray* z = golden_.Find("step0_kl_divergence_z");
+    if (z == nullptr) return;
+    std::vector<double> kl = z->values;
+    if (const GoldenArray* library = golden_.Find("step0_kl_divergence_l")) {
+      for (size_t i = 0; i < std::min(kl.size(), library->values.size()); ++i) {
+        kl[i] += library->values[i];
+      }
+    }
+    CompareTo<float>("step0_kl_divergence", step.kl, kl, kExact, true);
+  }
+
+  absl::Status CheckSurgery(const Model& model, const Model& before) {
+    const GoldenArray* losses = golden_.Find("surgery_losses");
+    if (losses == nullptr) return absl::OkStatus();
+    const auto cells = static_cast<int64_t>(golden_.Scalar("surgery_cells", 0));
+    const auto minibatch = static_cast<int64_t>(golden_.Scalar("surgery_minibatch", 128));
+    if (cells < 1 || cells > cells_.cells() || minibatch < 1) {
+      return InvalidField("golden", absl::StrCat(cells, " surgery cells"), "Make the file again");
+    }
+    PORTOLAN_ASSIGN_OR_RETURN(const Embedding start, EncodeRows(before, cells, CodeOf(before)));
+    Compare<float>("surgery_latent_before", start.mean, kExact, false);
+
+    ConstantNoise noise;
+    PORTOLAN_ASSIGN_OR_RETURN(const auto session, TrainingSession::Create(model, cells_, columns_,
+                                                                          freeze_, adam_, noise));
+    std::vector<double> got;
+    for (size_t step = 0; step < losses->values.size(); ++step) {
+      const int64_t first = (minibatch * static_cast<int64_t>(step)) % cells;
+      std::vector<int64_t> rows(std::min(minibatch, cells - first));
+      std::iota(rows.begin(), rows.end(), first);
+      PORTOLAN_ASSIGN_OR_RETURN(
+          const StepResult result,
+          session->Step(rows, golden_.Scalar("surgery_kl_weight", 0.3), adam_.learning_rate));
+      if (step == 0) CheckFirstStep(result);
+      got.push_back(result.loss);
+    }
+    Compare<double>("surgery_losses", got, kExact, true);
+    PORTOLAN_ASSIGN_OR_RETURN(const Extension extension, session->Extract());
+    PORTOLAN_ASSIGN_OR_RETURN(const auto after, model.Extend(extension));
+    PORTOLAN_ASSIGN_OR_RETURN(const Embedding end, EncodeRows(*after, cells, CodeOf(*after)));
+    Compare<float>("surgery_latent_after", end.mean, kTrajectory, false);
+    return CheckTensors(extension, *after);
+  }
+
+  // New columns, and tensors that changed whole.
+  absl::Status CheckTensors(const Extension& extension, const Model& after) {
+    PORTOLAN_ASSIGN_OR_RETURN(const auto tensors, StateDict(after));
+    for (const auto& [name, array] : golden_.arrays) {
+      absl::string_view key = name;
+      if (absl::ConsumePrefix(&key, "col:")) {
+        const auto it = extension.columns.find(std::string(key));
+        if (it == extension.columns.end()) {
+          report_.skipped.push_back(absl::StrCat(name, ": the forward pass never reads it"));
+          continue;
+        }
+        CompareTo<float>(name, it->second.floats(), LastColumn(array, it->second.elements()),
+                         kTrajectory, false);
+      } else if (absl::ConsumePrefix(&key, "param:") || absl::ConsumePrefix(&key, "buffer:")) {
+        const auto it = tensors.find(std::string(key));
+        if (it == tensors.end()) {
+          report_.skipped.push_back(absl::StrCat(name, ": the forward pass never reads it"));
+          continue;
+        }
+        CompareTo<float>(name, it->second.floats(), array.values, kTrajectory, false);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Where one batch became two, scvi-tools has two new columns; the last one is the query's.
+  static std::vector<double> LastColumn(const GoldenArray& array, int64_t rows) {
+    const auto size = static_cast<int64_t>(array.values.size());
+    if (rows == 0 || size % rows != 0) return array.values;
+    const int64_t columns = size / rows;
+    std::vector<double> out;
+    for (int64_t row = 0; row < rows; ++row)
+      out.push_back(array.values[row * columns + columns - 1]);
+    return out;
+  }
+
+  const GoldenFile& golden_;
+  TrainingCells cells_;
+  FreezeFlags freeze_;
+  AdamOptions adam_;
+  std::map<std::string, HostTensor> columns_;
+  GoldenReport report_;
+};
+
+}  // namespace
+
+bool GoldenReport::ok() const {
+  return !items.empty() &&
+         std::all_of(items.begin(), items.end(), [](const GoldenItem& i) { return i.ok(); });
+}
+
+absl::StatusOr<GoldenReport> ReplayGolden(const std::string& model_directory,
+                                          const std::string& golden_path,
+                                          const std::string& counts_path) {
+  PORTOLAN_ASSIGN_OR_RETURN(const SavedModel saved, ReadSavedModel(model_directory));
+  PORTOLAN_ASSIGN_OR_RETURN(const auto model, Model::Create(saved));
+  PORTOLAN_ASSIGN_OR_RETURN(const GoldenFile golden, ReadGolden(golden_path));
+  if (golden.genes != saved.description.genes) {
+    return InvalidField("golden", "its genes are not the model's", "Give the golden of this model");
+  }
+  PORTOLAN_ASSIGN_OR_RETURN(CsrMatrix counts, ReadCells(golden, counts_path));
+  return Replay(golden, std::move(counts)).Go(*model);
+}
+
+}  // namespace portolan
