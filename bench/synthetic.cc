@@ -1,0 +1,117 @@
+#include "bench/synthetic.h"
+
+#include <array>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "core/base/philox.h"
+
+namespace portolan {
+namespace {
+
+class Builder {
+ public:
+  explicit Builder(SavedModel& model) : model_(model) {}
+
+  // torch's default: U(-1/sqrt(in), 1/sqrt(in)).
+  void Linear(const std::string& key, int64_t out, int64_t in) {
+    const float bound = 1.0f / std::sqrt(static_cast<float>(in));
+    Uniform(key + ".weight", {out, in}, bound);
+    Uniform(key + ".bias", {out}, bound);
+  }
+
+  void Uniform(const std::string& key, std::vector<int64_t> shape, float bound) {
+    int64_t elements = 1;
+    for (const int64_t extent : shape) elements *= extent;
+    std::vector<float> values(elements);
+    FillUniform(RandomKey(0, key), RandomUse::kProbe, 0, 0, values);
+    for (float& value : values) value = (2 * value - 1) * bound;
+    model_.tensors[key] = HostTensor::FromFloats(std::move(shape), values);
+  }
+
+  void Stack(const std::string& path, int64_t in, int64_t hidden, int64_t layers,
+             int64_t categories, bool deep) {
+    for (int64_t i = 0; i < layers; ++i) {
+      const int64_t columns = i == 0 || deep ? categories : 0;
+      Linear(path + ".fc_layers.Layer " + std::to_string(i) + ".0", hidden,
+             (i == 0 ? in : hidden) + columns);
+    }
+  }
+
+  void Gaussian(const std::string& path, const std::string& role, int64_t in, int64_t hidden,
+                int64_t layers, int64_t categories, bool deep, int64_t out) {
+    Stack(path + "." + role, in, hidden, layers, categories, deep);
+    Linear(path + ".mean_" + role, out, hidden);
+    Linear(path + ".var_" + role, out, hidden);
+  }
+
+ private:
+  SavedModel& model_;
+};
+
+}  // namespace
+
+SavedModel SyntheticModel(const SyntheticShape& s) {
+  SavedModel model;
+  ModelDescription& d = model.description;
+  d.model_class = s.model_class;
+  d.scvi_version = "1.4.2";
+  d.batches.original_key = "batch";
+  for (int64_t i = 0; i < s.batches; ++i) d.batches.categories.push_back(std::to_string(i));
+  for (int64_t i = 0; i < s.genes; ++i) d.genes.push_back("gene" + std::to_string(i));
+  Architecture& a = d.architecture;
+  a.n_genes = s.genes;
+  a.n_batch = s.batches;
+  a.n_hidden = s.hidden;
+  a.n_latent = s.latent;
+  a.n_layers = s.layers;
+  a.gene_likelihood = s.likelihood;
+  a.encode_covariates = true;
+  a.deeply_inject_covariates = s.deep;
+  a.batch_norm = {false, false};
+  a.layer_norm = {true, true};
+  Builder build(model);
+  build.Uniform("px_r", {s.genes}, 1.0f);
+  build.Gaussian("z_encoder", "encoder", s.genes, s.hidden, s.layers, s.batches, s.deep, s.latent);
+  build.Stack("decoder.px_decoder", s.latent, s.hidden, s.layers, s.batches, s.deep);
+  build.Linear("decoder.px_scale_decoder.0", s.genes, s.hidden);
+  build.Linear("decoder.px_dropout_decoder", s.genes, s.hidden);
+  if (s.model_class == ModelClass::kScanvi) {
+    a.n_labels = s.labels;
+    a.classifier_layers = s.layers;
+    a.classifier_hidden = s.hidden;
+    for (int64_t i = 0; i < s.labels; ++i) d.labels.categories.push_back(std::to_string(i));
+    build.Stack("classifier.classifier.0", s.latent, s.hidden, s.layers, 0, false);
+    build.Linear("classifier.classifier.1", s.labels, s.hidden);
+    build.Gaussian("encoder_z2_z1", "encoder", s.latent, s.hidden, s.layers, s.labels, true,
+                   s.latent);
+    build.Gaussian("decoder_z1_z2", "decoder", s.latent, s.hidden, s.layers, s.labels, true,
+                   s.latent);
+    model.tensors["y_prior"] =
+        HostTensor::FromFloats({1, s.labels}, std::vector<float>(s.labels, 1.0f));
+  }
+  return model;
+}
+
+TrainingCells SyntheticCells(int64_t cells, int64_t genes, double density) {
+  TrainingCells out;
+  out.batches = {"new batch"};
+  out.counts.cols = genes;
+  const uint64_t key = RandomKey(0, "cells");
+  std::vector<float> draws(2 * genes);
+  for (int64_t cell = 0; cell < cells; ++cell) {
+    FillUniform(key, RandomUse::kProbe, 0, cell, draws);
+    for (int64_t gene = 0; gene < genes; ++gene) {
+      if (draws[2 * gene] >= density) continue;
+      out.counts.columns.push_back(static_cast<int32_t>(gene));
+      out.counts.values.push_back(std::floor(1 - 3 * std::log(1 - draws[2 * gene + 1])));
+    }
+    out.counts.row_offsets.push_back(out.counts.nonzeros());
+    out.batch_codes.push_back(0);
+    out.cell_ids.push_back(StableHash64(std::to_string(cell)));
+  }
+  return out;
+}
+
+}  // namespace portolan
