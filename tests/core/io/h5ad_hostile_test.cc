@@ -5,9 +5,6 @@
 #include <cmath>
 #include <filesystem>
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/lsan_interface.h>
-#endif
 
 #include "core/base/field_error.h"
 #include "core/io/hdf5_write.h"
@@ -48,18 +45,6 @@ std::string FieldOf(const absl::Status& status) {
   const auto violation = GetFieldViolation(status);
   return violation.has_value() ? violation->field : "";
 }
-
-// HDF5 1.10 leaks a little when it gives up on damaged metadata: not looked for while this lives.
-class LibraryMayLeak {
- public:
-#ifdef __SANITIZE_ADDRESS__
-  LibraryMayLeak() { __lsan_disable(); }
-  ~LibraryMayLeak() { __lsan_enable(); }
-#else
-  LibraryMayLeak() {}
-  ~LibraryMayLeak() {}
-#endif
-};
 
 class BrokenFile : public testing::TestWithParam<Broken> {};
 
@@ -210,7 +195,6 @@ TEST(HostileFile, DoesNotReadValuesKeptInAnotherFile) {
 }
 
 TEST(HostileFile, TruncatedAnywhereIsAnErrorOrASuccess) {
-  const LibraryMayLeak may_leak;
   const std::string whole = testing_io::ReadBytes(FixturePath("csr_lzf.h5ad"));
   const std::string path = TempPath("x");
   ASSERT_GT(whole.size(), 1000u);
@@ -222,7 +206,6 @@ TEST(HostileFile, TruncatedAnywhereIsAnErrorOrASuccess) {
 }
 
 TEST(HostileFile, WithAnyByteChangedIsAnErrorOrASuccess) {
-  const LibraryMayLeak may_leak;
   for (const char* name : {"csr_lzf.h5ad", "csc_gzip.h5ad", "dense_plain.h5ad"}) {
     const std::string whole = testing_io::ReadBytes(FixturePath(name));
     const std::string path = TempPath("x");
