@@ -5,7 +5,6 @@
 #include <cmath>
 #include <filesystem>
 
-
 #include "core/base/field_error.h"
 #include "core/io/hdf5_write.h"
 #include "core/io/query_reader.h"

@@ -1,5 +1,6 @@
-// HDF5 1.10 leaks a little of its own when it gives up on damaged metadata. LeakSanitizer finds it or
-// not, by what the stack still holds at exit, so it is told to leave that library's memory alone.
+// HDF5 1.10 leaks a little of its own when it gives up on damaged metadata. LeakSanitizer finds it
+// or not, by what the stack still holds at exit, so it is told to leave that library's memory
+// alone.
 #ifdef __SANITIZE_ADDRESS__
 extern "C" const char* __lsan_default_suppressions();  // NOLINT: the sanitizer's name
 extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5\n"; }  // NOLINT
