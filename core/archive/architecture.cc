@@ -149,6 +149,7 @@ class Reader {
     PORTOLAN_RETURN_IF_ERROR(ReadLibrary());
     PORTOLAN_RETURN_IF_ERROR(ReadDispersion());
     if (scanvi_) PORTOLAN_RETURN_IF_ERROR(ReadClassifier());
+    if (totalvi_) PORTOLAN_RETURN_IF_ERROR(ReadProteins());
     return a_;
   }
 
@@ -162,6 +163,8 @@ class Reader {
   absl::Status ReadLibrary();
   absl::Status ReadDispersion();
   absl::Status ReadClassifier();
+  absl::Status ReadProteins();
+  absl::Status ReadProteinDispersion();
 
   const bool totalvi_;
   const bool scanvi_;
@@ -368,6 +371,71 @@ absl::Status Reader::ReadClassifier() {
   if (a_.classifier_dropout >= 0 && a_.classifier_dropout < 1) return absl::OkStatus();
   return ArchiveError("classifier_parameters has a dropout_rate that is no rate",
                       "Train the reference with a dropout rate from 0 to below 1");
+}
+
+TotalviVariant VariantOf(const ScviVersion& version, bool efficiency) {
+  // Builds between 1.3.0 and 1.3.1 call themselves 1.3.0; the tensor tells them from the release.
+  // In older files it comes from scvi-tools' converter and means nothing.
+  if (version > ScviVersion{1, 3, 0}) return TotalviVariant::kCellMean;
+  if (version == ScviVersion{1, 3, 0} && efficiency) return TotalviVariant::kCellMean;
+  if (version >= ScviVersion{1, 2, 1}) return TotalviVariant::kSoftplusFloor;
+  if (version >= ScviVersion{1, 2, 0}) return TotalviVariant::kSoftplus;
+  return TotalviVariant::kExp;
+}
+
+bool AnyMissing(const std::vector<std::vector<bool>>& masks) {
+  return std::any_of(masks.begin(), masks.end(), [](const std::vector<bool>& mask) {
+    return std::find(mask.begin(), mask.end(), false) != mask.end();
+  });
+}
+
+absl::Status Reader::ReadProteins() {
+  const auto registered = static_cast<int64_t>(registry_.proteins.size());
+  if (registered != shapes_.n_proteins) {
+    return Disagree(absl::StrCat("the registry has ", registered, " proteins"),
+                    absl::StrCat("the tensors have ", shapes_.n_proteins));
+  }
+  ProteinArchitecture& p = a_.proteins.emplace();
+  p.n_proteins = registered;
+  p.n_layers_decoder = shapes_.decoder_layers;
+  PORTOLAN_ASSIGN_OR_RETURN(p.dropout_decoder, Dropout(params_, "dropout_rate_decoder", 0.2));
+  const ScviVersion version = ParseScviVersion(registry_.scvi_version);
+  p.variant = VariantOf(version, shapes_.efficiency);
+  p.has_efficiency = shapes_.efficiency || p.variant == TotalviVariant::kCellMean;
+  p.prior_per_panel = !registry_.panels.categories.empty();
+  p.n_priors =
+      p.prior_per_panel ? static_cast<int64_t>(registry_.panels.categories.size()) : a_.n_batch;
+  if (p.n_priors != shapes_.background_columns) {
+    return Disagree(
+        absl::StrCat("the registry has ", p.n_priors, p.prior_per_panel ? " panels" : " batches"),
+        absl::StrCat("background_pro_alpha has ", shapes_.background_columns, " columns"));
+  }
+  constexpr int64_t kFewProteins = 10;
+  PORTOLAN_ASSIGN_OR_RETURN(p.empirical_prior, params_.Bool("empirical_protein_background_prior",
+                                                            p.n_proteins > kFewProteins));
+  PORTOLAN_ASSIGN_OR_RETURN(p.override_missing, params_.Bool("override_missing_proteins", false));
+  // From 1.2 on there is none for a single batch, which leaves it nothing to tell apart.
+  p.adversarial_classifier = !p.override_missing && AnyMissing(registry_.protein_masks) &&
+                             (a_.n_batch > 1 || version < ScviVersion{1, 2, 0});
+  return ReadProteinDispersion();
+}
+
+absl::Status Reader::ReadProteinDispersion() {
+  static constexpr std::array<std::pair<std::string_view, ProteinDispersion>, 3> kChoices = {
+      {{"protein", ProteinDispersion::kProtein},
+       {"protein-batch", ProteinDispersion::kProteinBatch},
+       {"protein-label", ProteinDispersion::kProteinLabel}}};
+  ProteinArchitecture& p = *a_.proteins;
+  PORTOLAN_ASSIGN_OR_RETURN(p.dispersion,
+                            Choose(params_, "protein_dispersion", "protein", kChoices));
+  std::vector<int64_t> wanted = {p.n_proteins};
+  if (p.dispersion == ProteinDispersion::kProteinBatch) wanted.push_back(a_.n_batch);
+  if (p.dispersion == ProteinDispersion::kProteinLabel) wanted.push_back(a_.n_labels);
+  if (wanted == shapes_.py_r) return absl::OkStatus();
+  return Disagree(
+      absl::StrCat("protein dispersion ", Absl(Quoted(ProteinDispersionName(p.dispersion))),
+                   " calls for py_r ", ShapeString(wanted)),
+      shapes_.py_r.empty() ? "there is none" : absl::StrCat("it has ", ShapeString(shapes_.py_r)));
 }
 
 }  // namespace

@@ -62,24 +62,6 @@ absl::Status SplitLabels(const PyValue& attributes, Registry& registry, TextBudg
   return absl::OkStatus();
 }
 
-absl::Status CheckProteins(const Registry& registry, const StateShapes& shapes) {
-  const auto registered = static_cast<int64_t>(registry.proteins.size());
-  if (registered != shapes.n_proteins) {
-    return ArchiveError(absl::StrCat("the registry has ", registered,
-                                     " proteins, but the tensors have ", shapes.n_proteins),
-                        kTwoModels);
-  }
-  const auto batches = static_cast<int64_t>(registry.batches.categories.size());
-  const int64_t panels = registry.n_panels > 0 ? registry.n_panels : batches;
-  if (panels != shapes.background_columns) {
-    return ArchiveError(absl::StrCat("the registry has ", panels,
-                                     " batches or panels, but background_pro_alpha has ",
-                                     shapes.background_columns, " columns"),
-                        kTwoModels);
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<ModelClass> DecideClass(const PyValue& root, const StateDict& tensors,
                                        std::optional<ModelClass> expected) {
   PORTOLAN_ASSIGN_OR_RETURN(const std::optional<ModelClass> registered, RegisteredClass(root));
@@ -129,8 +111,10 @@ absl::StatusOr<ModelDescription> DescribeModel(const PyValue& root, const StateD
     PORTOLAN_RETURN_IF_ERROR(SplitLabels(attributes, registry, budget, description));
   }
   if (description.model_class == ModelClass::kTotalvi) {
-    PORTOLAN_RETURN_IF_ERROR(CheckProteins(registry, shapes));
     description.proteins = registry.proteins;
+    description.proteins_key = registry.proteins_key;
+    description.protein_masks = registry.protein_masks;
+    description.panels = registry.panels;
   }
   PORTOLAN_ASSIGN_OR_RETURN(description.architecture,
                             ReadArchitecture(description.model_class, registry, params, shapes));

@@ -44,6 +44,42 @@ std::string_view DispersionName(Dispersion dispersion) {
   return "";
 }
 
+std::string_view LatentDistributionName(LatentDistribution distribution) {
+  switch (distribution) {
+    case LatentDistribution::kNormal:
+      return "normal";
+    case LatentDistribution::kLogisticNormal:
+      return "ln";
+  }
+  return "";
+}
+
+std::string_view ProteinDispersionName(ProteinDispersion dispersion) {
+  switch (dispersion) {
+    case ProteinDispersion::kProtein:
+      return "protein";
+    case ProteinDispersion::kProteinBatch:
+      return "protein-batch";
+    case ProteinDispersion::kProteinLabel:
+      return "protein-label";
+  }
+  return "";
+}
+
+std::string_view TotalviVariantName(TotalviVariant variant) {
+  switch (variant) {
+    case TotalviVariant::kExp:
+      return "exp";
+    case TotalviVariant::kSoftplus:
+      return "softplus";
+    case TotalviVariant::kSoftplusFloor:
+      return "softplus-floor";
+    case TotalviVariant::kCellMean:
+      return "cell-mean";
+  }
+  return "";
+}
+
 ScviVersion ParseScviVersion(std::string_view text) {
   int parts[3] = {0, 0, 0};
   const char* at = text.data();

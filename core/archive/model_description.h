@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,10 +12,26 @@ enum class ModelClass { kScvi, kScanvi, kTotalvi };
 enum class GeneLikelihood { kZinb, kNb, kPoisson, kNormal };
 enum class Dispersion { kGene, kGeneBatch, kGeneLabel, kGeneCell };
 enum class LatentDistribution { kNormal, kLogisticNormal };
+enum class ProteinDispersion { kProtein, kProteinBatch, kProteinLabel };
+
+/// TOTALVI has had four forward passes; a model means what the version that saved it computed.
+enum class TotalviVariant {
+  kExp,            ///< before 1.2: background scale exp(u)
+  kSoftplus,       ///< 1.2.0: softplus(u)
+  kSoftplusFloor,  ///< 1.2.1 to 1.3.0: softplus(u) + 1e-8
+  /// From 1.3.1: as before, and the encoder sees counts divided by 1 + their mean over the cell,
+  /// protein rates are multiplied by an efficiency per batch, the KL weight applies to the protein
+  /// reconstruction, too, and there are two more penalties.
+  kCellMean,
+};
 
 std::string_view ModelClassName(ModelClass model_class);  ///< "SCVI", "SCANVI", "TOTALVI"
 std::string_view GeneLikelihoodName(GeneLikelihood likelihood);
 std::string_view DispersionName(Dispersion dispersion);
+std::string_view LatentDistributionName(LatentDistribution distribution);
+std::string_view ProteinDispersionName(ProteinDispersion dispersion);
+/// "exp", "softplus", "softplus-floor", "cell-mean".
+std::string_view TotalviVariantName(TotalviVariant variant);
 
 /// Which networks a norm reaches: "encoder" is z_encoder, l_encoder and, in SCANVI, also the
 /// classifier and encoder_z2_z1; "decoder" is px_decoder and decoder_z1_z2.
@@ -31,6 +48,27 @@ struct ScviVersion {
   auto operator<=>(const ScviVersion&) const = default;
 };
 ScviVersion ParseScviVersion(std::string_view text);
+
+/// What TOTALVI has beside the genes. Genes and proteins share one encoder; its layers, the hidden
+/// width of all networks and the dropout of the encoder stand in Architecture.
+struct ProteinArchitecture {
+  int64_t n_proteins = 0;
+  int64_t n_layers_decoder = 1;  ///< of the four decoder bodies
+  double dropout_decoder = 0.2;  ///< of the bodies; heads have none
+  ProteinDispersion dispersion = ProteinDispersion::kProtein;
+  TotalviVariant variant = TotalviVariant::kCellMean;
+  /// Columns of background_pro_alpha and background_pro_log_beta, the prior of the background: one
+  /// per panel if the model was set up with a panel key, else one per batch. Unlike the columns of
+  /// a Linear, a single batch has one, too.
+  int64_t n_priors = 1;
+  bool prior_per_panel = false;
+  /// The prior of a new batch starts from its counts, not from constants.
+  bool empirical_prior = true;
+  bool has_efficiency = true;     ///< log_per_batch_efficiency (P, K) exists
+  bool override_missing = false;  ///< masks are ignored: zeros count as measured
+  /// scvi-tools trains the model against a classifier of the batch: some batch lacks proteins.
+  bool adversarial_classifier = false;
+};
 
 /// Everything that changes the forward pass. Shapes come from the tensors, the rest from
 /// init_params_ and the registry, with the defaults of the version that saved the model.
@@ -59,6 +97,7 @@ struct Architecture {
   bool has_size_factor = false;         ///< softplus scale, library from a column
   std::vector<int64_t> n_cats_per_cov;  ///< extra categorical covariates
   int64_t n_continuous_covs = 0;
+  std::optional<ProteinArchitecture> proteins;  ///< TOTALVI
 };
 
 /// A categorical registry: names in code order, as text (numbers as Python's str() spells them).
@@ -79,7 +118,12 @@ struct ModelDescription {
   std::string layer;                                ///< layer the counts came from; empty for X
   std::vector<std::string> categorical_covariates;  ///< obs columns
   std::vector<std::string> continuous_covariates;   ///< obs columns
-  std::vector<std::string> proteins;                ///< TOTALVI
+  std::vector<std::string> proteins;                ///< TOTALVI, in model order
+  std::string proteins_key;  ///< obsm key at training, or the modality of a MuData
+  /// By batch code (panel code with a panel key) and protein: measured there. An empty entry:
+  /// nothing is recorded, so all are; no entries: all are in every batch.
+  std::vector<std::vector<bool>> protein_masks;
+  CategoryRegistry panels;  ///< no categories without a panel key
   /// For every categorical covariate its categories in code order, as text.
   std::vector<std::vector<std::string>> covariate_categories;
   std::string size_factor_key;  ///< obs column; empty if the model was set up without one

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/archive/archive_error.h"
 #include "core/base/status_macros.h"
@@ -81,6 +82,62 @@ absl::Status ReadCounts(const PyValue& field, Registry& registry, TextBudget& bu
   return absl::OkStatus();
 }
 
+/// One batch's or panel's entry of protein_batch_mask: its code, and which proteins it has.
+absl::Status ReadMask(const PyValue& key, const PyValue& value, size_t codes, Registry& registry,
+                      TextBudget& budget) {
+  // Codes are text from 0.18 on, numbers before.
+  PORTOLAN_ASSIGN_OR_RETURN(const std::string text,
+                            TextOf(key, "a protein_batch_mask key", budget));
+  size_t code = 0;
+  if (!absl::SimpleAtoi(text, &code) || code >= codes) {
+    return ArchiveError(absl::StrCat("protein_batch_mask has the key ", Absl(Quoted(text)),
+                                     ", but the codes are 0 to ", codes - 1),
+                        "Set the model up again with scvi-tools");
+  }
+  PORTOLAN_ASSIGN_OR_RETURN(const std::vector<std::string> flags,
+                            TextList(value, "protein_batch_mask", budget));
+  if (flags.size() != registry.proteins.size()) {
+    return ArchiveError(absl::StrCat("protein_batch_mask has ", flags.size(), " entries for ",
+                                     registry.proteins.size(), " proteins"),
+                        "Set the model up again with scvi-tools");
+  }
+  std::vector<bool>& mask = registry.protein_masks[code];
+  mask.clear();
+  for (const std::string& flag : flags) {
+    if (flag != "True" && flag != "False") {
+      return ArchiveError(
+          absl::StrCat("protein_batch_mask holds ", Absl(Quoted(flag)), ", not True or False"),
+          "Set the model up again with scvi-tools");
+    }
+    mask.push_back(flag == "True");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadProteins(const PyValue& fields, Registry& registry, TextBudget& budget) {
+  const PyValue panel = fields.Get("panel");
+  if (panel.Get("state_registry").Has("categorical_mapping")) {
+    PORTOLAN_ASSIGN_OR_RETURN(registry.panels,
+                              ReadCategories(panel, "the panel registry", "_scvi_panel", budget));
+  }
+  const PyValue state = fields.Get("proteins").Get("state_registry");
+  if (state.Get("column_names").is_none()) return absl::OkStatus();
+  PORTOLAN_ASSIGN_OR_RETURN(registry.proteins,
+                            TextList(state.Get("column_names"), "proteins.column_names", budget));
+  const PyValue data = fields.Get("proteins").Get("data_registry");
+  registry.proteins_key = TextUnder(data, "mod_key");
+  if (registry.proteins_key.empty()) registry.proteins_key = TextUnder(data, "attr_key");
+  const PyValue masks = state.Get("protein_batch_mask");
+  if (!masks.is(PyKind::kDict) || masks.size() == 0) return absl::OkStatus();
+  const size_t codes = registry.panels.categories.empty() ? registry.batches.categories.size()
+                                                          : registry.panels.categories.size();
+  registry.protein_masks.resize(codes);
+  for (size_t i = 0; i < masks.size(); ++i) {
+    PORTOLAN_RETURN_IF_ERROR(ReadMask(masks.Key(i), masks.Value(i), codes, registry, budget));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string RegisteredModelName(const PyValue& registry) {
@@ -112,17 +169,7 @@ absl::StatusOr<Registry> ReadRegistry(const PyValue& value, TextBudget& budget) 
   const PyValue size_factor = fields.Get("size_factor").Get("data_registry");
   registry.has_size_factor = size_factor.size() != 0;
   registry.size_factor_key = TextUnder(size_factor, "attr_key");
-  const PyValue proteins = fields.Get("proteins").Get("state_registry").Get("column_names");
-  if (!proteins.is_none()) {
-    PORTOLAN_ASSIGN_OR_RETURN(registry.proteins,
-                              TextList(proteins, "proteins.column_names", budget));
-  }
-  const PyValue panel = fields.Get("panel").Get("state_registry").Get("categorical_mapping");
-  if (!panel.is_none()) {
-    PORTOLAN_ASSIGN_OR_RETURN(const std::vector<std::string> panels,
-                              TextList(panel, "the panel registry", budget));
-    registry.n_panels = static_cast<int64_t>(panels.size());
-  }
+  PORTOLAN_RETURN_IF_ERROR(ReadProteins(fields, registry, budget));
   return registry;
 }
 

@@ -28,7 +28,10 @@ struct Registry {
   std::vector<std::string> x_names;  ///< column names of X; empty before 0.17
   int64_t n_vars = -1;               ///< -1: not recorded
   std::vector<std::string> proteins;
-  int64_t n_panels = 0;  ///< 0: no panel key
+  std::string proteins_key;  ///< obsm key, or the modality of a MuData
+  /// By code of the batch or panel; empty where nothing is recorded.
+  std::vector<std::vector<bool>> protein_masks;
+  CategoryRegistry panels;  ///< no categories: no panel key
 };
 
 /// Reads registry_. Fields that a model was set up without may be absent or empty.

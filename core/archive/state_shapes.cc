@@ -53,6 +53,11 @@ class Facts {
     return shape;
   }
 
+  /// REQUIRES: Has(key).
+  const std::vector<int64_t>& AnyShape(const std::string& key) const {
+    return tensors_.at(key).shape();
+  }
+
   int64_t Layers(const std::string& stack) const {
     int64_t layers = 0;
     while (Has(Slot(stack, layers, 0, "weight"))) ++layers;
@@ -82,6 +87,8 @@ absl::Status InferProteins(const Facts& facts, StateShapes& shapes) {
   PORTOLAN_ASSIGN_OR_RETURN(const auto background, facts.Shape("background_pro_alpha", 2));
   shapes.n_proteins = background[0];
   shapes.background_columns = background[1];
+  shapes.efficiency = facts.Has("log_per_batch_efficiency");
+  if (facts.Has("py_r")) shapes.py_r = facts.AnyShape("py_r");
   return absl::OkStatus();
 }
 
@@ -220,7 +227,7 @@ class Layout {
   }
 
   void Totalvi() {
-    const auto proteins = static_cast<int64_t>(description_.proteins.size());
+    const int64_t proteins = a_.proteins->n_proteins;
     const int64_t in = a_.n_genes + proteins + (a_.encode_covariates ? a_.n_continuous_covs : 0);
     const int64_t covariates = a_.encode_covariates ? covariates_ : 0;
     Stack("encoder.encoder", in, a_.n_hidden, a_.n_layers, covariates, true, a_.batch_norm.encoder);
@@ -232,8 +239,8 @@ class Layout {
     const int64_t z = a_.n_latent + a_.n_continuous_covs;
     for (const char* body :
          {"px_decoder", "py_back_decoder", "py_fore_decoder", "sigmoid_decoder"}) {
-      Stack(absl::StrCat("decoder.", body), z, a_.n_hidden, shapes_.decoder_layers, covariates_,
-            true, a_.batch_norm.decoder);
+      Stack(absl::StrCat("decoder.", body), z, a_.n_hidden, a_.proteins->n_layers_decoder,
+            covariates_, true, a_.batch_norm.decoder);
     }
     for (const char* head : {"px_scale_decoder", "px_dropout_decoder_gene"}) {
       Head(head, a_.n_genes, a_.n_hidden + z);
@@ -245,25 +252,11 @@ class Layout {
     Dispersion("px_r", a_.n_genes, a_.dispersion);
     Expect("background_pro_alpha", {proteins, shapes_.background_columns});
     Expect("background_pro_log_beta", {proteins, shapes_.background_columns});
-    constexpr ScviVersion kEfficiency{1, 3, 1};
-    // Older models may have got one from scvi-tools' converter.
-    if (ParseScviVersion(description_.scvi_version) >= kEfficiency ||
-        tensors_.count("log_per_batch_efficiency") != 0) {
+    if (a_.proteins->has_efficiency) {
       Expect("log_per_batch_efficiency", {proteins, a_.n_batch});
     }
-    ProteinDispersion(proteins);
+    Expect("py_r", shapes_.py_r.empty() ? std::vector<int64_t>{proteins} : shapes_.py_r);
     Library();
-  }
-
-  /// One value per protein, or one for each of its batches or labels.
-  void ProteinDispersion(int64_t proteins) {
-    const auto found = tensors_.find("py_r");
-    std::vector<int64_t> shape = {proteins};
-    if (found != tensors_.end() && found->second.shape().size() == 2) {
-      const int64_t columns = found->second.shape()[1];
-      shape.push_back(columns == a_.n_labels ? a_.n_labels : a_.n_batch);
-    }
-    Expect("py_r", shape);
   }
 
   void Head(const char* name, int64_t out, int64_t in) {

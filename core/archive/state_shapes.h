@@ -39,6 +39,8 @@ struct StateShapes {
   // TOTALVI
   int64_t n_proteins = 0;
   int64_t background_columns = 0;  ///< of background_pro_alpha
+  std::vector<int64_t> py_r;       ///< empty: absent
+  bool efficiency = false;         ///< log_per_batch_efficiency exists
 };
 
 /// The class whose tensors these are; kUnimplemented if none that is known.

@@ -476,6 +476,39 @@ TEST_F(RealModelsTest, CategoriesKeepTheirOrder) {
   EXPECT_THAT(pbmc->description.batches.categories, testing::ElementsAre("0", "1", "2"));
 }
 
+TEST_F(RealModelsTest, ProteinsAreDescribed) {
+  struct Case {
+    const char* name;
+    TotalviVariant variant;
+    int64_t proteins, batches;
+    const char *first, *last;
+  };
+  for (const Case& c :
+       {Case{"cite_totalvi", TotalviVariant::kCellMean, 14, 1, "CD127_TotalSeqB",
+             "TIGIT_TotalSeqB"},
+        Case{"totalvi_v132", TotalviVariant::kCellMean, 100, 2, "protein_0", "protein_99"},
+        Case{"totalvi_v115", TotalviVariant::kExp, 100, 2, "protein_0", "protein_99"}}) {
+    const auto model = Model(c.name);
+    ASSERT_TRUE(model.ok()) << model.status();
+    const ModelDescription& d = model->description;
+    ASSERT_TRUE(d.architecture.proteins.has_value());
+    const ProteinArchitecture& a = *d.architecture.proteins;
+    EXPECT_EQ(a.variant, c.variant) << c.name;
+    EXPECT_EQ(a.n_proteins, c.proteins);
+    EXPECT_EQ(a.n_priors, c.batches);
+    EXPECT_EQ(a.n_layers_decoder, 1);
+    EXPECT_EQ(a.dropout_decoder, 0.2);
+    EXPECT_EQ(a.dispersion, ProteinDispersion::kProtein);
+    EXPECT_EQ(a.has_efficiency, c.variant == TotalviVariant::kCellMean);
+    EXPECT_TRUE(a.empirical_prior);
+    EXPECT_FALSE(a.prior_per_panel || a.override_missing || a.adversarial_classifier);
+    EXPECT_EQ(d.proteins.front(), c.first);
+    EXPECT_EQ(d.proteins.back(), c.last);
+    EXPECT_EQ(d.proteins_key, "protein_expression");
+    EXPECT_TRUE(d.protein_masks.empty());
+  }
+}
+
 TEST_F(RealModelsTest, CountersAreIntegers) {
   const auto heart = Model("heart_scvi_nocov");
   ASSERT_TRUE(heart.ok());

@@ -94,6 +94,97 @@ TEST(SavedModelTest, DescribesTotalvi) {
   EXPECT_EQ(d.architecture.gene_likelihood, GeneLikelihood::kNb);
   EXPECT_EQ(d.architecture.dropout_rate, 0.2);
   EXPECT_TRUE(d.architecture.encode_covariates);
+  ASSERT_TRUE(d.architecture.proteins.has_value());
+  const ProteinArchitecture& a = *d.architecture.proteins;
+  EXPECT_EQ(a.n_proteins, 2);
+  EXPECT_EQ(a.n_layers_decoder, 1);
+  EXPECT_EQ(a.dropout_decoder, 0.2);
+  EXPECT_EQ(a.dispersion, ProteinDispersion::kProtein);
+  EXPECT_EQ(a.n_priors, 2);
+  EXPECT_FALSE(a.prior_per_panel || a.empirical_prior || a.override_missing);
+  EXPECT_FALSE(a.adversarial_classifier);
+  EXPECT_TRUE(d.protein_masks.empty());
+  EXPECT_TRUE(d.panels.categories.empty());
+  EXPECT_FALSE(Describe(ModelBuilder()).architecture.proteins.has_value());
+}
+
+TEST(SavedModelTest, TheVersionChoosesTotalvisForwardPass) {
+  const auto variant = [](const char* version, bool efficiency) {
+    ModelBuilder builder(ModelBuilder::kTotalvi, 2);
+    builder.registry["scvi_version"] = p::Str(version);
+    if (efficiency) builder.tensors["log_per_batch_efficiency"] = {2, 2};
+    return Describe(builder).architecture.proteins->variant;
+  };
+  EXPECT_EQ(variant("0.0.0", false), TotalviVariant::kExp);
+  EXPECT_EQ(variant("1.1.6", false), TotalviVariant::kExp);
+  EXPECT_EQ(variant("0.14.1", true), TotalviVariant::kExp);
+  EXPECT_EQ(variant("1.2.0", false), TotalviVariant::kSoftplus);
+  EXPECT_EQ(variant("1.2.1", false), TotalviVariant::kSoftplusFloor);
+  EXPECT_EQ(variant("1.3.0", false), TotalviVariant::kSoftplusFloor);
+  EXPECT_EQ(variant("1.3.0", true), TotalviVariant::kCellMean);
+  EXPECT_EQ(variant("1.3.1", true), TotalviVariant::kCellMean);
+  EXPECT_EQ(variant("1.4.2", true), TotalviVariant::kCellMean);
+  ModelBuilder lacking(ModelBuilder::kTotalvi, 2);
+  lacking.registry["scvi_version"] = p::Str("1.3.1");
+  EXPECT_THAT(Error(lacking), HasSubstr("'log_per_batch_efficiency' is missing"));
+}
+
+/// The proteins of a registry whose mask is `mask`.
+std::string MaskedProteins(const p::Pairs& mask) {
+  return ModelBuilder::Field(
+      {{p::Str("attr_name"), p::Str("obsm")}, {p::Str("attr_key"), p::Str("adt")}},
+      {{p::Str("column_names"), p::StrList({"CD3", "CD4"})},
+       {p::Str("protein_batch_mask"), p::Dict(mask)}});
+}
+
+TEST(SavedModelTest, MissingProteinsAreKeptByBatch) {
+  const auto flags = [](bool first, bool second) {
+    const std::string raw = {static_cast<char>(first), static_cast<char>(second)};
+    return p::Array({p::Int(2)}, p::DType("b1", "|"), p::Latin1Bytes(raw));
+  };
+  ModelBuilder builder(ModelBuilder::kTotalvi, 3);
+  // Text from 0.18 on, numbers before; batch 1 is not recorded.
+  builder.fields["proteins"] =
+      MaskedProteins({{p::Str("0"), flags(true, true)}, {p::Int(2), flags(false, true)}});
+  const ModelDescription d = Describe(builder);
+  EXPECT_EQ(d.proteins_key, "adt");
+  EXPECT_THAT(d.protein_masks,
+              ElementsAre(ElementsAre(true, true), testing::IsEmpty(), ElementsAre(false, true)));
+  EXPECT_TRUE(d.architecture.proteins->adversarial_classifier);
+  builder.init["override_missing_proteins"] = p::Bool(true);
+  EXPECT_FALSE(Describe(builder).architecture.proteins->adversarial_classifier);
+
+  builder.fields["proteins"] = MaskedProteins({{p::Str("3"), flags(true, true)}});
+  EXPECT_THAT(Error(builder), HasSubstr("the key '3', but the codes are 0 to 2"));
+  builder.fields["proteins"] = MaskedProteins({{p::Str("-1"), flags(true, true)}});
+  EXPECT_THAT(Error(builder), HasSubstr("the key '-1'"));
+  builder.fields["proteins"] = MaskedProteins({{p::Str("0"), p::List({p::Bool(true)})}});
+  EXPECT_THAT(Error(builder), HasSubstr("1 entries for 2 proteins"));
+  builder.fields["proteins"] = MaskedProteins({{p::Str("0"), p::StrList({"yes", "no"})}});
+  EXPECT_THAT(Error(builder), HasSubstr("holds 'yes'"));
+}
+
+TEST(SavedModelTest, APanelHasItsOwnPrior) {
+  ModelBuilder builder(ModelBuilder::kTotalvi, 2);
+  builder.fields["panel"] = ModelBuilder::Categories(p::StrArray({"A", "B", "C"}), "kit");
+  EXPECT_THAT(Error(builder),
+              HasSubstr("the registry has 3 panels, but background_pro_alpha has 2 columns"));
+  builder.tensors["background_pro_alpha"] = builder.tensors["background_pro_log_beta"] = {2, 3};
+  const ModelDescription d = Describe(builder);
+  EXPECT_TRUE(d.architecture.proteins->prior_per_panel);
+  EXPECT_EQ(d.architecture.proteins->n_priors, 3);
+  EXPECT_EQ(d.panels.original_key, "kit");
+  EXPECT_THAT(d.panels.categories, ElementsAre("A", "B", "C"));
+}
+
+TEST(SavedModelTest, ProteinDispersionHasItsShape) {
+  ModelBuilder builder(ModelBuilder::kTotalvi, 2);
+  builder.init["protein_dispersion"] = p::Str("protein-batch");
+  EXPECT_THAT(Error(builder), HasSubstr("calls for py_r (2, 2), but it has (2)"));
+  builder.tensors["py_r"] = {2, 2};
+  EXPECT_EQ(Describe(builder).architecture.proteins->dispersion, ProteinDispersion::kProteinBatch);
+  builder.init["protein_dispersion"] = p::Str("protein-label");
+  EXPECT_THAT(Error(builder), HasSubstr("calls for py_r (2, 1)"));
 }
 
 TEST(SavedModelTest, OneBatchHasNoColumns) {
