@@ -1,18 +1,19 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "core/base/cancellation.h"
 #include "core/io/hdf5.h"
 #include "core/io/query_reader.h"
-#include "core/matrix/gene_alignment.h"
+#include "core/matrix/count_check.h"
 
 namespace portolan {
 
-/// A matrix of an h5ad file (cells x genes), open and checked: its shape is the file's, its parts
-/// are of one piece. Not thread-safe.
+/// A matrix of an h5ad file (cells x genes, or cells x proteins), open and checked: its shape is
+/// the file's, its parts are of one piece. Not thread-safe.
 struct CountMatrix {
   enum class Layout { kCsr, kCsc, kDense };
 
@@ -29,15 +30,22 @@ struct CountMatrix {
                                           const std::string& field, int64_t cells, int64_t genes);
 };
 
+/// Where a matrix's columns go: -1 where one is dropped.
+struct ColumnMap {
+  std::span<const int32_t> reference_column;  ///< one per column of the matrix
+  int64_t reference_columns = 0;              ///< how many there are to go to
+};
+
 /// What QueryReader::ReadCounts needs besides the matrix.
 struct ReadCountsRequest {
-  const GeneAlignment& alignment;
+  ColumnMap columns;
+  const CountCheck& check;
   int64_t max_rows = 0;
   const CancelToken& cancel;
   const QueryReader::BlockSink& sink;
 };
 
-/// QueryReader::ReadCounts for one matrix.
+/// Streams one matrix as QueryReader::ReadCounts does.
 absl::Status ReadCounts(const CountMatrix& matrix, const ReadCountsRequest& request);
 
 }  // namespace portolan

@@ -10,6 +10,7 @@
 #include "core/base/status_macros.h"
 #include "core/io/count_matrix.h"
 #include "core/io/dataframe.h"
+#include "core/io/h5ad_proteins.h"
 #include "core/io/hdf5.h"
 
 namespace portolan {
@@ -35,6 +36,15 @@ class H5adReader : public QueryReader {
   absl::Status ReadCounts(const MatrixSource& source, const GeneAlignment& alignment,
                           int64_t max_rows, const CancelToken& cancel,
                           const BlockSink& sink) override;
+
+  absl::StatusOr<std::vector<std::string>> ProteinNames(const ProteinSource& source) override {
+    return h5ad::ProteinNames(file_, obs_.rows(), source);
+  }
+  absl::Status ReadProteins(const ProteinSource& source, const ProteinAlignment& alignment,
+                            int64_t max_rows, const CancelToken& cancel,
+                            const ProteinSink& sink) override {
+    return h5ad::ReadProteins(file_, obs_.rows(), {source, alignment, max_rows, cancel, sink});
+  }
 
  private:
   // Where a source's matrix and its genes stand in the file.
@@ -100,7 +110,12 @@ absl::Status H5adReader::ReadCounts(const MatrixSource& source, const GeneAlignm
   PORTOLAN_ASSIGN_OR_RETURN(
       const CountMatrix matrix,
       CountMatrix::Open(file_, location.matrix, source.path, obs_.rows(), var.rows()));
-  return portolan::ReadCounts(matrix, {alignment, max_rows, cancel, sink});
+  const CountCheck check(source.path);
+  return portolan::ReadCounts(matrix, {{alignment.reference_columns(), alignment.reference_genes()},
+                                       check,
+                                       max_rows,
+                                       cancel,
+                                       sink});
 }
 
 absl::Status CheckCellNames(const std::vector<std::string>& names) {

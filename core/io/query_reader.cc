@@ -53,6 +53,17 @@ std::string Seems(const std::string& head) {
 
 }  // namespace
 
+absl::StatusOr<std::vector<std::string>> QueryReader::ProteinNames(const ProteinSource&) {
+  return InvalidField("proteins", "the file's format keeps no proteins",
+                      "Send an h5ad file with the proteins in obsm, or 10x files with features of "
+                      "the type Antibody Capture.");
+}
+
+absl::Status QueryReader::ReadProteins(const ProteinSource& source, const ProteinAlignment&,
+                                       int64_t, const CancelToken&, const ProteinSink&) {
+  return ProteinNames(source).status();
+}
+
 // The place where a format is told by its content. A further format gets its line here.
 absl::StatusOr<std::unique_ptr<QueryReader>> OpenQuery(const std::string& path) {
   std::error_code error;

@@ -11,12 +11,20 @@
 #include "core/base/cancellation.h"
 #include "core/matrix/csr_matrix.h"
 #include "core/matrix/gene_alignment.h"
+#include "core/matrix/protein_panel.h"
 
 namespace portolan {
 
 /// Which matrix of a query file holds the counts: "X", "layers/NAME" or "raw/X".
 struct MatrixSource {
   std::string path = "X";
+};
+
+/// Which part of a query file holds protein counts.
+struct ProteinSource {
+  std::string key;        ///< h5ad: of obsm (an array, sparse or not, or a data frame); else: a
+                          ///< feature type ("Antibody Capture")
+  std::string names_key;  ///< h5ad: of uns, where the names of an array's columns stand
 };
 
 /// A column of obs, as text. Missing values (NaN, None, code -1) are empty optionals. Numbers and
@@ -52,6 +60,22 @@ class QueryReader {
   virtual absl::Status ReadCounts(const MatrixSource& source, const GeneAlignment& alignment,
                                   int64_t max_rows, const CancelToken& cancel,
                                   const BlockSink& sink) = 0;
+
+  /// The key of a ProteinSource that the file itself declares; empty where it declares none.
+  virtual std::string DeclaredProteins() const { return ""; }
+
+  /// Column names of the protein matrix. Errors: InvalidField("proteins") naming the keys that
+  /// exist, or what is wrong with the matrix or its names.
+  virtual absl::StatusOr<std::vector<std::string>> ProteinNames(const ProteinSource& source);
+
+  /// `values`: rows x the reference's proteins, row-major; 0 where the alignment has no column.
+  using ProteinSink = std::function<absl::Status(int64_t first_row, std::vector<float> values)>;
+
+  /// Streams the protein counts in row order as ReadCounts does, cut to the reference's panel and
+  /// checked to be counts.
+  virtual absl::Status ReadProteins(const ProteinSource& source, const ProteinAlignment& alignment,
+                                    int64_t max_rows, const CancelToken& cancel,
+                                    const ProteinSink& sink);
 };
 
 /// Opens an h5ad file (anndata 0.7 to today). Errors: kNotFound, or InvalidField for what is no

@@ -7,7 +7,6 @@
 #include "core/base/status_macros.h"
 #include "core/io/count_matrix.h"
 #include "core/io/row_blocks.h"
-#include "core/matrix/count_check.h"
 
 namespace portolan {
 namespace {
@@ -116,7 +115,7 @@ template <typename T, typename I>
 class SparseReader {
  public:
   SparseReader(const CountMatrix& matrix, const ReadCountsRequest& request)
-      : matrix_(matrix), request_(request), check_(matrix.field) {}
+      : matrix_(matrix), request_(request), check_(request.check) {}
 
   absl::Status ReadRows(RowBlocks& blocks) {
     for (int64_t row = 0; row < matrix_.cells; ++row) {
@@ -136,7 +135,7 @@ class SparseReader {
   absl::StatusOr<MatchedColumns> ReadColumns() {
     MatchedColumns out;
     for (int64_t column = 0; column < matrix_.genes; ++column) {
-      const int32_t gene = request_.alignment.reference_column(column);
+      const int32_t gene = request_.columns.reference_column[column];
       int64_t at = matrix_.indptr[column];
       const int64_t end = matrix_.indptr[column + 1];
       while (at < end) {
@@ -183,7 +182,7 @@ class SparseReader {
       if (static_cast<uint64_t>(static_cast<int64_t>(column)) >= genes) {
         return IndexOutOfRange(matrix_, column, matrix_.genes);
       }
-      const int32_t gene = request_.alignment.reference_column(column);
+      const int32_t gene = request_.columns.reference_column[column];
       if (gene >= 0) blocks.Add(gene, static_cast<float>(values_[i]));
     }
     return absl::OkStatus();
@@ -205,18 +204,18 @@ class SparseReader {
 
   const CountMatrix& matrix_;
   const ReadCountsRequest& request_;
-  const CountCheck check_;
+  const CountCheck& check_;
   int64_t slice_start_ = 0;  // the entries in memory: values_ and indices_ from here on
   std::vector<T> values_;
   std::vector<I> indices_;
 };
 
 // (query column, reference gene) of the columns that are kept.
-std::vector<std::pair<int64_t, int32_t>> Matches(const GeneAlignment& alignment) {
+std::vector<std::pair<int64_t, int32_t>> Matches(const ColumnMap& columns) {
   std::vector<std::pair<int64_t, int32_t>> out;
-  for (int64_t column = 0; column < alignment.query_genes(); ++column) {
-    const int32_t gene = alignment.reference_column(column);
-    if (gene >= 0) out.emplace_back(column, gene);
+  for (size_t column = 0; column < columns.reference_column.size(); ++column) {
+    const int32_t gene = columns.reference_column[column];
+    if (gene >= 0) out.emplace_back(static_cast<int64_t>(column), gene);
   }
   return out;
 }
@@ -224,8 +223,7 @@ std::vector<std::pair<int64_t, int32_t>> Matches(const GeneAlignment& alignment)
 template <typename T>
 absl::Status ReadDenseByRows(const CountMatrix& matrix, int64_t step,
                              const ReadCountsRequest& request, RowBlocks& blocks) {
-  const CountCheck check(matrix.field);
-  const auto matches = Matches(request.alignment);
+  const auto matches = Matches(request.columns);
   std::vector<T> slab(static_cast<size_t>(step * matrix.genes));
   for (int64_t first = 0; first < matrix.cells; first += step) {
     PORTOLAN_RETURN_IF_ERROR(request.cancel.Check());
@@ -236,7 +234,7 @@ absl::Status ReadDenseByRows(const CountMatrix& matrix, int64_t step,
     for (int64_t row = 0; row < rows; ++row) {
       const T* const values = slab.data() + row * matrix.genes;
       PORTOLAN_RETURN_IF_ERROR(
-          check.Check(first + row, {values, static_cast<size_t>(matrix.genes)}));
+          request.check.Check(first + row, {values, static_cast<size_t>(matrix.genes)}));
       for (const auto& [column, gene] : matches) {
         if (values[column] != T{0}) blocks.Add(gene, static_cast<float>(values[column]));
       }
@@ -249,7 +247,6 @@ absl::Status ReadDenseByRows(const CountMatrix& matrix, int64_t step,
 template <typename T>
 absl::StatusOr<MatchedColumns> ReadDenseByColumns(const CountMatrix& matrix, int64_t step,
                                                   const ReadCountsRequest& request) {
-  const CountCheck check(matrix.field);
   MatchedColumns out;
   std::vector<T> slab(static_cast<size_t>(step * matrix.cells));
   for (int64_t first = 0; first < matrix.genes; first += step) {
@@ -260,10 +257,10 @@ absl::StatusOr<MatchedColumns> ReadDenseByColumns(const CountMatrix& matrix, int
     PORTOLAN_RETURN_IF_ERROR(hdf5::ReadBox(matrix.values, start, count, slab.data()));
     for (int64_t row = 0; row < matrix.cells; ++row) {
       PORTOLAN_RETURN_IF_ERROR(
-          check.Check(row, {slab.data() + row * columns, static_cast<size_t>(columns)}));
+          request.check.Check(row, {slab.data() + row * columns, static_cast<size_t>(columns)}));
     }
     for (int64_t column = 0; column < columns; ++column) {
-      const int32_t gene = request.alignment.reference_column(first + column);
+      const int32_t gene = request.columns.reference_column[first + column];
       if (gene < 0) continue;
       for (int64_t row = 0; row < matrix.cells; ++row) {
         const T value = slab[row * columns + column];
@@ -332,15 +329,15 @@ absl::Status ReadCounts(const CountMatrix& matrix, const ReadCountsRequest& requ
   if (request.max_rows < 1) {
     return InvalidField("max_rows", absl::StrCat(request.max_rows), "Ask for at least one row.");
   }
-  if (request.alignment.query_genes() != matrix.genes) {
-    return InvalidField(
-        matrix.field,
-        absl::StrCat(matrix.genes, " genes, aligned as ", request.alignment.query_genes()),
-        "Align the genes of the same matrix.");
+  const auto aligned = static_cast<int64_t>(request.columns.reference_column.size());
+  if (aligned != matrix.genes) {
+    return InvalidField(matrix.field, absl::StrCat(matrix.genes, " columns, aligned as ", aligned),
+                        "Align the columns of the same matrix.");
   }
-  const ReadCountsRequest bounded = {request.alignment, std::min(request.max_rows, matrix.cells),
-                                     request.cancel, request.sink};
-  RowBlocks blocks(request.alignment.reference_genes(), bounded.max_rows, request.sink);
+  const ReadCountsRequest bounded = {request.columns, request.check,
+                                     std::min(request.max_rows, matrix.cells), request.cancel,
+                                     request.sink};
+  RowBlocks blocks(request.columns.reference_columns, bounded.max_rows, request.sink);
   return FitsFloat(matrix.values.type) ? ReadAs<float>(matrix, bounded, blocks)
                                        : ReadAs<double>(matrix, bounded, blocks);
 }

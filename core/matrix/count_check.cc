@@ -41,32 +41,35 @@ std::string Remedy(const std::string& field) {
                       ".");
 }
 
-absl::Status Refuse(const std::string& field, int64_t row, double value) {
+absl::Status Refuse(const std::string& field, const std::string& given_remedy, int64_t row,
+                    double value) {
+  const std::string remedy = given_remedy.empty() ? Remedy(field) : given_remedy;
   const std::string where = absl::StrFormat("the value %.9g in row %d", value, row);
   if (std::isnan(value) || std::isinf(value)) {
     return InvalidField(field, where + ", which is not a finite number",
-                        "Counts are whole numbers from 0 up. " + Remedy(field));
+                        "Counts are whole numbers from 0 up. " + remedy);
   }
   if (value < 0) {
     return InvalidField(
         field, where + ", which is negative, as after scaling or regressing out; not counts",
-        Remedy(field));
+        remedy);
   }
   if (value != std::floor(value)) {
     return InvalidField(
         field,
         where + ", which is fractional, as after normalisation or a logarithm; not raw counts",
-        Remedy(field));
+        remedy);
   }
   return InvalidField(field, where + ", which is above 16777216 (2^24), the largest exact count",
-                      "Check that the matrix holds counts of single cells. " + Remedy(field));
+                      "Check that the matrix holds counts of single cells. " + remedy);
 }
 
 template <typename T>
-absl::Status CheckValues(const std::string& field, int64_t row, std::span<const T> values) {
+absl::Status CheckValues(const std::string& field, const std::string& remedy, int64_t row,
+                         std::span<const T> values) {
   if (AllCounts(values)) return absl::OkStatus();
   for (const T value : values) {
-    if (!IsCount(value)) return Refuse(field, row, static_cast<double>(value));
+    if (!IsCount(value)) return Refuse(field, remedy, row, static_cast<double>(value));
   }
   return absl::OkStatus();
 }
@@ -74,11 +77,11 @@ absl::Status CheckValues(const std::string& field, int64_t row, std::span<const 
 }  // namespace
 
 absl::Status CountCheck::Check(int64_t row, std::span<const float> values) const {
-  return CheckValues(field_, row, values);
+  return CheckValues(field_, remedy_, row, values);
 }
 
 absl::Status CountCheck::Check(int64_t row, std::span<const double> values) const {
-  return CheckValues(field_, row, values);
+  return CheckValues(field_, remedy_, row, values);
 }
 
 }  // namespace portolan

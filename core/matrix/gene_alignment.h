@@ -37,6 +37,7 @@ class GeneAlignment {
 
   /// The reference's column for a query column, or -1 where it is dropped.
   int32_t reference_column(int64_t query_column) const { return to_reference_[query_column]; }
+  std::span<const int32_t> reference_columns() const { return to_reference_; }
   int64_t query_genes() const { return static_cast<int64_t>(to_reference_.size()); }
   int64_t reference_genes() const { return report_.reference_genes; }
   const GeneReport& report() const { return report_; }
