@@ -7,6 +7,7 @@
 
 #include "core/model/networks.h"
 #include "core/model/noise.h"
+#include "core/model/pass.h"
 
 namespace portolan {
 
@@ -19,20 +20,12 @@ struct Minibatch {
   at::Tensor count_terms;         ///< (B): CountTerms of the cells; undefined: computed in the pass
 };
 
-struct GaussianOutput {
-  at::Tensor mean;  ///< (B, D)
-  at::Tensor var;   ///< (B, D), variances
-};
-
 /// Per-cell terms, (B) each. loss = mean(reconstruction + kl_weight * kl + kl_unweighted).
 struct LossTerms {
   at::Tensor reconstruction;
   at::Tensor kl;             ///< under the KL weight
   at::Tensor kl_unweighted;  ///< SCVI's KL of a latent library; zeros otherwise
 };
-
-/// weight x + bias of a network's first Linear for a dense input.
-at::Tensor FirstLinear(const FcStack& stack, const at::Tensor& input);
 
 /// f(x): log1p unless the model takes raw counts.
 at::Tensor EncoderInput(const Architecture& architecture, const at::Tensor& counts);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "core/base/status_macros.h"
+#include "core/model/host_copy.h"
 #include "core/model/networks.h"
 #include "core/model/torch_runtime.h"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "core/model/networks.h"
+#include "core/model/host_copy.h"
 
 namespace portolan {
 namespace {

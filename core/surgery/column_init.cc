@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/model/host_copy.h"
 #include "core/model/networks.h"
 
 namespace portolan {
