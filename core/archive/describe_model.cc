@@ -19,11 +19,15 @@ constexpr std::string_view kTwoModels =
     "Save the model again; its tensors and its registry are not of one model";
 
 /// var_names: one array, or (MuData) one per modality, or (MuData before 1.2) all of them in one.
-absl::StatusOr<std::vector<std::string>> ReadGenes(const PyValue& root, const Registry& registry,
-                                                   int64_t n_genes, TextBudget& budget) {
-  PyValue names = root.Get("var_names");
+absl::StatusOr<std::vector<std::string>> ReadGenes(const ModelParts& parts,
+                                                   const Registry& registry, int64_t n_genes,
+                                                   TextBudget& budget) {
+  PyValue names = parts.var_names;
   if (names.is(PyKind::kDict)) names = names.Get(registry.gene_modality);
-  PORTOLAN_ASSIGN_OR_RETURN(std::vector<std::string> genes, TextList(names, "var_names", budget));
+  std::vector<std::string> genes = parts.listed_names;
+  if (genes.empty()) {
+    PORTOLAN_ASSIGN_OR_RETURN(genes, TextList(names, "var_names", budget));
+  }
   const auto wanted = static_cast<size_t>(n_genes);
   const bool all_modalities = genes.size() > wanted && !registry.gene_modality.empty();
   if (all_modalities && registry.x_names.size() == wanted) genes = registry.x_names;
@@ -62,9 +66,10 @@ absl::Status SplitLabels(const PyValue& attributes, Registry& registry, TextBudg
   return absl::OkStatus();
 }
 
-absl::StatusOr<ModelClass> DecideClass(const PyValue& root, const StateDict& tensors,
+absl::StatusOr<ModelClass> DecideClass(const PyValue& attributes, const StateDict& tensors,
                                        std::optional<ModelClass> expected) {
-  PORTOLAN_ASSIGN_OR_RETURN(const std::optional<ModelClass> registered, RegisteredClass(root));
+  PORTOLAN_ASSIGN_OR_RETURN(const std::optional<ModelClass> registered,
+                            RegisteredClass(attributes));
   ModelClass found;
   if (registered.has_value()) {
     found = *registered;
@@ -82,8 +87,8 @@ absl::StatusOr<ModelClass> DecideClass(const PyValue& root, const StateDict& ten
 
 }  // namespace
 
-absl::StatusOr<std::optional<ModelClass>> RegisteredClass(const PyValue& root) {
-  const std::string name = RegisteredModelName(root.Get("attr_dict").Get("registry_"));
+absl::StatusOr<std::optional<ModelClass>> RegisteredClass(const PyValue& attributes) {
+  const std::string name = RegisteredModelName(attributes.Get("registry_"));
   if (name.empty()) return std::optional<ModelClass>();
   for (const ModelClass known : {ModelClass::kScvi, ModelClass::kScanvi, ModelClass::kTotalvi}) {
     if (name == ModelClassName(known)) return std::optional<ModelClass>(known);
@@ -93,19 +98,23 @@ absl::StatusOr<std::optional<ModelClass>> RegisteredClass(const PyValue& root) {
                     "Save a model of class SCVI, SCANVI or TOTALVI");
 }
 
-absl::StatusOr<ModelDescription> DescribeModel(const PyValue& root, const StateDict& tensors,
+absl::StatusOr<ModelDescription> DescribeModel(const ModelParts& parts, const StateDict& tensors,
                                                std::optional<ModelClass> expected,
                                                TextBudget& budget) {
   ModelDescription description;
-  PORTOLAN_ASSIGN_OR_RETURN(description.model_class, DecideClass(root, tensors, expected));
-  const PyValue attributes = root.Get("attr_dict");
-  PORTOLAN_ASSIGN_OR_RETURN(Registry registry, ReadRegistry(attributes.Get("registry_"), budget));
+  const PyValue attributes = parts.attributes;
+  PORTOLAN_ASSIGN_OR_RETURN(description.model_class, DecideClass(attributes, tensors, expected));
+  const bool legacy = !attributes.Has("registry_") && attributes.Has("scvi_setup_dict_");
+  PORTOLAN_ASSIGN_OR_RETURN(Registry registry,
+                            legacy ? ReadLegacyRegistry(attributes.Get("scvi_setup_dict_"),
+                                                        description.model_class, budget)
+                                   : ReadRegistry(attributes.Get("registry_"), budget));
   PORTOLAN_ASSIGN_OR_RETURN(const InitParams params,
                             InitParams::Flatten(attributes.Get("init_params_")));
   PORTOLAN_ASSIGN_OR_RETURN(const StateShapes shapes,
                             InferShapes(description.model_class, tensors));
   description.scvi_version = registry.scvi_version;
-  PORTOLAN_ASSIGN_OR_RETURN(description.genes, ReadGenes(root, registry, shapes.n_genes, budget));
+  PORTOLAN_ASSIGN_OR_RETURN(description.genes, ReadGenes(parts, registry, shapes.n_genes, budget));
   description.labels = registry.labels;
   if (description.model_class == ModelClass::kScanvi) {
     PORTOLAN_RETURN_IF_ERROR(SplitLabels(attributes, registry, budget, description));
@@ -122,6 +131,9 @@ absl::StatusOr<ModelDescription> DescribeModel(const PyValue& root, const StateD
   description.layer = std::move(registry.layer);
   description.categorical_covariates = std::move(registry.categorical_covariates);
   description.covariate_categories = std::move(registry.covariate_categories);
+  description.covariate_kinds = std::move(registry.covariate_kinds);
+  description.gene_modality = std::move(registry.gene_modality);
+  description.minified = registry.minified;
   description.continuous_covariates = std::move(registry.continuous_covariates);
   description.size_factor_key = std::move(registry.size_factor_key);
   PORTOLAN_RETURN_IF_ERROR(CheckState(description, shapes, tensors));

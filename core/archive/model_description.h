@@ -100,10 +100,14 @@ struct Architecture {
   std::optional<ProteinArchitecture> proteins;  ///< TOTALVI
 };
 
+/// What the values of an obs column are in Python. 1 and "1" are two categories there.
+enum class CategoryKind { kText, kInteger, kReal, kBool };
+
 /// A categorical registry: names in code order, as text (numbers as Python's str() spells them).
 struct CategoryRegistry {
   std::string original_key;  ///< obs column; empty if the model was set up without one
   std::vector<std::string> categories;
+  CategoryKind kind = CategoryKind::kText;
 };
 
 /// What a saved model says about itself, checked against its tensors.
@@ -126,7 +130,11 @@ struct ModelDescription {
   CategoryRegistry panels;  ///< no categories without a panel key
   /// For every categorical covariate its categories in code order, as text.
   std::vector<std::vector<std::string>> covariate_categories;
+  std::vector<CategoryKind> covariate_kinds;  ///< of those categories
   std::string size_factor_key;  ///< obs column; empty if the model was set up without one
+  std::string gene_modality;    ///< MuData: the modality of the genes; empty for an AnnData
+  /// Saved with a data set that holds latents in place of counts. The model itself is whole.
+  bool minified = false;
 };
 
 }  // namespace portolan

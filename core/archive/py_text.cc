@@ -307,6 +307,32 @@ absl::StatusOr<std::vector<std::string>> TextList(const PyValue& value, std::str
   return texts;
 }
 
+CategoryKind CategoryKindOf(const PyValue& value) {
+  PyValue objects = value;
+  if (value.is(PyKind::kArray)) {
+    const PyValue dtype = value.at(ArrayField::kDType);
+    const char kind = dtype.is(PyKind::kDType) ? dtype.dtype_kind() : 'O';
+    if (kind == 'b') return CategoryKind::kBool;
+    if (kind == 'i' || kind == 'u') return CategoryKind::kInteger;
+    if (kind == 'f') return CategoryKind::kReal;
+    if (kind != 'O') return CategoryKind::kText;
+    objects = value.at(ArrayField::kPayload);
+  }
+  std::optional<CategoryKind> all;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    const PyValue item = objects.at(i);
+    const CategoryKind kind = BoolOf(item).has_value()     ? CategoryKind::kBool
+                              : IntOf(item).has_value()    ? CategoryKind::kInteger
+                              : NumberOf(item).has_value() ? CategoryKind::kReal
+                                                           : CategoryKind::kText;
+    if (kind == CategoryKind::kText || (all.has_value() && *all != kind)) {
+      return CategoryKind::kText;
+    }
+    all = kind;
+  }
+  return all.value_or(CategoryKind::kText);
+}
+
 bool IsUtf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto first = static_cast<uint8_t>(text[i]);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/archive/model_description.h"
 #include "core/archive/py_value.h"
 
 namespace portolan {
@@ -27,6 +28,9 @@ std::optional<bool> BoolOf(const PyValue& value);
 /// bool, either byte order) as Python's str() spells them. `what` names the value in errors.
 absl::StatusOr<std::vector<std::string>> TextList(const PyValue& value, std::string_view what,
                                                   TextBudget& budget);
+
+/// What the values are that TextList reads from `value`: numbers if all are, text otherwise.
+CategoryKind CategoryKindOf(const PyValue& value);
 
 /// A single value as str() spells it.
 absl::StatusOr<std::string> TextOf(const PyValue& value, std::string_view what, TextBudget& budget);

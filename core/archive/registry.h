@@ -21,6 +21,7 @@ struct Registry {
   std::string unlabeled_category;
   std::vector<std::string> categorical_covariates;
   std::vector<std::vector<std::string>> covariate_categories;
+  std::vector<CategoryKind> covariate_kinds;
   std::vector<std::string> continuous_covariates;
   std::string size_factor_key;  ///< obs column; empty: none
   bool has_size_factor = false;
@@ -32,10 +33,17 @@ struct Registry {
   /// By code of the batch or panel; empty where nothing is recorded.
   std::vector<std::vector<bool>> protein_masks;
   CategoryRegistry panels;  ///< no categories: no panel key
+  bool minified = false;    ///< saved with a data set that holds latents in place of counts
 };
 
 /// Reads registry_. Fields that a model was set up without may be absent or empty.
 absl::StatusOr<Registry> ReadRegistry(const PyValue& registry, TextBudget& budget);
+
+/// Reads scvi_setup_dict_, which models saved before 0.15 have in its place. `model_class` is that
+/// of the tensors: the dict describes the data set, whose proteins and labels the model may never
+/// have looked at.
+absl::StatusOr<Registry> ReadLegacyRegistry(const PyValue& setup, ModelClass model_class,
+                                            TextBudget& budget);
 
 /// Only the recorded class, without looking at the rest; empty if not recorded.
 std::string RegisteredModelName(const PyValue& registry);

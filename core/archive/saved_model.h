@@ -16,7 +16,7 @@ namespace portolan {
 struct SavedModel {
   ModelDescription description;
   std::map<std::string, HostTensor> tensors;
-  std::string digest;  ///< SHA-256 of model.pt, hexadecimal
+  std::string digest;  ///< SHA-256 of the model's file or files, hexadecimal
 };
 
 /// Bounds within which a file is believed; beyond them reading ends with an error.
@@ -27,10 +27,12 @@ struct ArchiveLimits {
   int max_depth = 200;               ///< nesting of containers
 };
 
-/// Reads `directory`/model.pt. Nothing in the file is executed. Errors are InvalidField("model.pt",
-/// ...) and name the byte offset where one is known; a class that Portolan does not serve (PEAKVI,
-/// MULTIVI, ...) is kUnimplemented and named; `expected` set and another class found is
-/// InvalidField("model", ...); a directory without model.pt is kNotFound.
+/// Reads the saved model that FindModelFiles finds in `directory`: model.pt, or the three files of
+/// scvi-tools before 0.15. Nothing in them is executed. Errors are InvalidField("model.pt", ...)
+/// and name the byte offset where one is known; a class that Portolan does not serve (PEAKVI,
+/// MULTIVI,
+/// ...) is kUnimplemented and named; `expected` set and another class found is
+/// InvalidField("model", ...); a directory without a model is kNotFound.
 absl::StatusOr<SavedModel> ReadSavedModel(const std::string& directory,
                                           std::optional<ModelClass> expected = std::nullopt,
                                           const ArchiveLimits& limits = {});
@@ -39,5 +41,11 @@ absl::StatusOr<SavedModel> ReadSavedModel(const std::string& directory,
 absl::StatusOr<SavedModel> ParseSavedModel(SharedBytes file,
                                            std::optional<ModelClass> expected = std::nullopt,
                                            const ArchiveLimits& limits = {});
+
+/// The same for the contents of model_params.pt, attr.pkl and var_names.csv.
+absl::StatusOr<SavedModel> ParseLegacyModel(SharedBytes parameters, SharedBytes attributes,
+                                            SharedBytes var_names,
+                                            std::optional<ModelClass> expected = std::nullopt,
+                                            const ArchiveLimits& limits = {});
 
 }  // namespace portolan

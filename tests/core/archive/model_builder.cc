@@ -84,9 +84,9 @@ void ModelBuilder::AddLinear(const std::string& prefix, int64_t out, int64_t in)
   tensors[prefix + ".bias"] = {out};
 }
 
-std::string ModelBuilder::Pickle() const {
+std::string ModelBuilder::State(bool pyro) const {
   namespace p = pickle;
-  p::Pairs state, non_kwargs, groups, registry_pairs, field_pairs;
+  p::Pairs state;
   int64_t storage = 0;
   for (const auto& [key, shape] : tensors) {
     const auto [elements, stride] = Dense(shape);
@@ -94,7 +94,12 @@ std::string ModelBuilder::Pickle() const {
         p::Storage("FloatStorage", std::to_string(storage++), elements, "cuda:0");
     state.emplace_back(p::Str(key), p::Tensor(handle, 0, shape, stride));
   }
-  state.emplace_back(p::Str("pyro_param_store"), p::Dict({}));
+  if (pyro) state.emplace_back(p::Str("pyro_param_store"), p::Dict({}));
+  return p::Build(p::OrderedDict(state), p::Dict({{p::Str("_metadata"), p::OrderedDict({})}}));
+}
+
+std::string ModelBuilder::Pickle() const {
+  namespace p = pickle;
   const auto copy = [](const std::map<std::string, std::string>& from) {
     p::Pairs pairs;
     for (const auto& [key, value] : from) {
@@ -116,8 +121,7 @@ std::string ModelBuilder::Pickle() const {
   p::Pairs registry_all = copy(registry);
   registry_all.emplace_back(p::Str("field_registries"), field_registries);
   std::map<std::string, std::string> all = {
-      {"model_state_dict",
-       p::Build(p::OrderedDict(state), p::Dict({{p::Str("_metadata"), p::OrderedDict({})}}))},
+      {"model_state_dict", State(/*pyro=*/true)},
       {"var_names", var_names},
       {"attr_dict", p::Dict({{p::Str("registry_"), p::Dict(registry_all)},
                              {p::Str("init_params_"), p::Dict(init_pairs)},
@@ -126,8 +130,14 @@ std::string ModelBuilder::Pickle() const {
   return p::Document(p::Dict(copy(all)));
 }
 
-std::string ModelBuilder::File() const {
-  std::vector<ZipPart> parts = {{"archive/data.pkl", Pickle(), deflate, !deflate},
+std::string ModelBuilder::File() const { return Zip(Pickle()); }
+
+std::string ModelBuilder::Parameters() const {
+  return Zip(pickle::Document(State(/*pyro=*/false)));
+}
+
+std::string ModelBuilder::Zip(const std::string& pickle) const {
+  std::vector<ZipPart> parts = {{"archive/data.pkl", pickle, deflate, !deflate},
                                 {"archive/version", "3\n", deflate, !deflate}};
   int64_t storage = 0;
   for (const auto& [key, shape] : tensors) {

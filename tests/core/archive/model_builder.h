@@ -51,8 +51,12 @@ class ModelBuilder {
   std::string Pickle() const;
   /// The bytes of model.pt. The values of a tensor are 0, 1/8, 2/8, ...
   std::string File() const;
+  /// The bytes of model_params.pt of the three-file format, whose root is the state dict.
+  std::string Parameters() const;
 
  private:
+  std::string State(bool pyro) const;
+  std::string Zip(const std::string& pickle) const;
   void Scvi(int64_t columns, int64_t layers, bool encode);
   void Scanvi(int64_t layers);
   void Totalvi(int64_t columns, int64_t batches);

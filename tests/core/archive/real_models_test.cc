@@ -320,6 +320,60 @@ const std::vector<Expected>& Models() {
        {100},
        {-1.1229466199874878f, 1.056849479675293f, 0.23569656908512115f},
        3.8352721938863397},
+      {"scvi_v080_legacy",
+       "fb7223f2280b4ac2",
+       kScvi,
+       "0.0.0",
+       100,
+       2,
+       3,
+       128,
+       10,
+       1,
+       "batch",
+       "labels",
+       "",
+       "0",
+       "99",
+       false,
+       true,
+       true,
+       false,
+       0.1,
+       kZinb,
+       0,
+       36,
+       "z_encoder.mean_encoder.weight",
+       {10, 128},
+       {-0.019586049020290375f, -0.03506708890199661f, -0.04997013881802559f},
+       1.8663729137915652},
+      {"totalvi_v080_legacy",
+       "e3c2ff97be9cdf63",
+       kTotalvi,
+       "0.0.0",
+       100,
+       2,
+       1,
+       256,
+       20,
+       2,
+       "batch",
+       "",
+       "",
+       "0",
+       "99",
+       true,
+       true,
+       true,
+       false,
+       0.2,
+       kNb,
+       100,
+       73,
+       "background_pro_alpha",
+       {100, 2},
+       {1.931928277015686f, 1.931938886642456f, 1.9838411808013916f},
+       391.5776435136795},
       {"totalvi_v115",
        "dbcf99750342f961",
        kTotalvi,
@@ -487,7 +541,8 @@ TEST_F(RealModelsTest, ProteinsAreDescribed) {
        {Case{"cite_totalvi", TotalviVariant::kCellMean, 14, 1, "CD127_TotalSeqB",
              "TIGIT_TotalSeqB"},
         Case{"totalvi_v132", TotalviVariant::kCellMean, 100, 2, "protein_0", "protein_99"},
-        Case{"totalvi_v115", TotalviVariant::kExp, 100, 2, "protein_0", "protein_99"}}) {
+        Case{"totalvi_v115", TotalviVariant::kExp, 100, 2, "protein_0", "protein_99"},
+        Case{"totalvi_v080_legacy", TotalviVariant::kExp, 100, 2, "0", "99"}}) {
     const auto model = Model(c.name);
     ASSERT_TRUE(model.ok()) << model.status();
     const ModelDescription& d = model->description;
@@ -516,14 +571,6 @@ TEST_F(RealModelsTest, CountersAreIntegers) {
       heart->tensors.at("z_encoder.encoder.fc_layers.Layer 0.1.num_batches_tracked");
   ASSERT_EQ(counter.dtype(), DType::kInt64);
   EXPECT_EQ(counter.ints()[0], 52800);
-}
-
-TEST_F(RealModelsTest, TheThreeFileFormatIsNamed) {
-  for (const char* name : {"scvi_v080_legacy", "totalvi_v080_legacy"}) {
-    const auto model = Model(name);
-    EXPECT_EQ(model.status().code(), absl::StatusCode::kUnimplemented);
-    EXPECT_THAT(model.status().message(), HasSubstr("three-file format"));
-  }
 }
 
 }  // namespace

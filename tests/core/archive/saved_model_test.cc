@@ -485,12 +485,6 @@ TEST(SavedModelTest, DirectoriesWithoutAModel) {
   EXPECT_EQ(ReadSavedModel(directory.path()).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ReadSavedModel(directory.path() + "/none").status().code(),
             absl::StatusCode::kNotFound);
-  directory.Write("attr.pkl", "x");
-  directory.Write("model_params.pt", "x");
-  const auto legacy = ReadSavedModel(directory.path());
-  EXPECT_EQ(legacy.status().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(legacy.status().message(), HasSubstr("three-file format"));
-  EXPECT_THAT(legacy.status().message(), HasSubstr("convert_legacy_save"));
 }
 
 TEST(SavedModelTest, LimitsAreKept) {
