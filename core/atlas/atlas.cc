@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/archive/model_files.h"
 #include "core/archive/saved_model.h"
 #include "core/archive/tensor_bundle.h"
 #include "core/atlas/probe.h"
@@ -33,8 +34,9 @@ bool IsPlainName(const std::string& name) {
 
 // When the reference was saved, so that it is the oldest version after every start.
 absl::Time ModelTime(const std::string& model_directory) {
+  const auto files = FindModelFiles(model_directory);
   struct stat status = {};
-  if (stat((fs::path(model_directory) / "model.pt").c_str(), &status) != 0) return absl::Now();
+  if (!files.ok() || stat(files->model.c_str(), &status) != 0) return absl::Now();
   return absl::TimeFromTimespec(status.st_mtim);
 }
 
