@@ -10,6 +10,14 @@ find_package(nlohmann_json 3.11 REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 
+# Highway compiles the kernels once per instruction set and chooses among them at run time.
+find_package(hwy REQUIRED)
+add_library(portolan_hwy INTERFACE)
+target_include_directories(portolan_hwy SYSTEM INTERFACE $<TARGET_PROPERTY:hwy::hwy,INTERFACE_INCLUDE_DIRECTORIES>)
+target_link_libraries(portolan_hwy INTERFACE hwy::hwy)
+# AVX2, AVX-512 and what every processor has.
+target_compile_definitions(portolan_hwy INTERFACE "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4)")
+
 add_library(portolan_hdf5 INTERFACE)
 target_include_directories(portolan_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(portolan_hdf5 INTERFACE ${HDF5_C_LIBRARIES})

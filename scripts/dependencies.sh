@@ -9,7 +9,7 @@ set -eu
 build="g++ cmake ninja-build pkg-config
   libtorch-dev libopenblas-pthread-dev
   libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
-  libabsl-dev libre2-dev libc-ares-dev
+  libabsl-dev libre2-dev libc-ares-dev libhwy-dev
   libhdf5-dev prometheus-cpp-dev libcurl4-openssl-dev
   libcli11-dev nlohmann-json3-dev zlib1g-dev libssl-dev"
 test="libgtest-dev libgmock-dev"

@@ -178,6 +178,7 @@ TEST(LayeringTest, HeadersAreGuarded) {
   EXPECT_THAT(Check("core/base/a.h", "// #pragma once\n"), ElementsAre(HasSubstr("#pragma once")));
   EXPECT_THAT(Check("core/base/a.h", "#pragma once\nint F();\n"), IsEmpty());
   EXPECT_THAT(Check("core/base/a.cc", "int F();\n"), IsEmpty());
+  EXPECT_THAT(Check("core/base/a-inl.h", "int F();\n"), IsEmpty());
 }
 
 TEST(LayeringTest, FilesStayShort) {

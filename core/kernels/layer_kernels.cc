@@ -1,0 +1,155 @@
+#include <cmath>
+
+#include "core/kernels/layers.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/layer_kernels.cc"
+#include "core/base/vector_math-inl.h"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace portolan::HWY_NAMESPACE {
+
+using D = hn::CappedTag<float, 16>;
+using DU = hn::RebindToUnsigned<D>;
+using V = hn::Vec<D>;
+constexpr D kTag;
+constexpr DU kIndexTag;
+constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(kTag));
+constexpr float kLayerNormEpsilon = 1e-5f;
+
+HWY_INLINE float Sum(V v) { return hn::GetLane(hn::SumOfLanes(kTag, v)); }
+
+HWY_INLINE auto Within(int64_t at, int64_t width) {
+  return hn::FirstN(kTag, static_cast<size_t>(HWY_MIN(kLanes, width - at)));
+}
+
+// Two-pass mean and variance of one row, which becomes normalised. Returns 1 / sqrt(var + eps).
+HWY_INLINE float NormalizeRow(int64_t width, float* HWY_RESTRICT x) {
+  V sum = hn::Zero(kTag);
+  for (int64_t i = 0; i < width; i += kLanes) sum = hn::Add(sum, hn::Load(kTag, x + i));
+  const V mean = hn::Set(kTag, Sum(sum) / static_cast<float>(width));
+  V squares = hn::Zero(kTag);
+  for (int64_t i = 0; i < width; i += kLanes) {
+    const V shifted = hn::IfThenElseZero(Within(i, width), hn::Sub(hn::Load(kTag, x + i), mean));
+    hn::Store(shifted, kTag, x + i);
+    squares = hn::MulAdd(shifted, shifted, squares);
+  }
+  const float variance = Sum(squares) / static_cast<float>(width);
+  const float inverse = 1.0f / std::sqrt(variance + kLayerNormEpsilon);
+  const V scale = hn::Set(kTag, inverse);
+  for (int64_t i = 0; i < width; i += kLanes) {
+    hn::Store(hn::Mul(hn::Load(kTag, x + i), scale), kTag, x + i);
+  }
+  return inverse;
+}
+
+HWY_INLINE int32_t CollectActive(int64_t width, const float* HWY_RESTRICT x,
+                                 float* HWY_RESTRICT values, uint32_t* HWY_RESTRICT offsets) {
+  size_t count = 0;
+  const V zero = hn::Zero(kTag);
+  for (int64_t i = 0; i < width; i += kLanes) {
+    const V v = hn::Load(kTag, x + i);
+    // Not "greater": a NaN goes on.
+    const auto active = hn::Not(hn::Le(v, zero));
+    const auto lanes = hn::Iota(kIndexTag, static_cast<uint32_t>(i));
+    // Compressed in a register: compressing into memory is slow on some processors.
+    hn::StoreU(hn::Compress(hn::ShiftLeft<6>(lanes), hn::RebindMask(kIndexTag, active)), kIndexTag,
+               offsets + count);
+    hn::StoreU(hn::Compress(v, active), kTag, values + count);
+    count += hn::CountTrue(kTag, active);
+  }
+  return static_cast<int32_t>(count);
+}
+
+void ActivateBlock(const Activation& activation, int64_t rows, float* x, float* inverse_deviation,
+                   ActiveRows& out) {
+  static_assert(kPanel == 64, "offsets are indices shifted by 6");
+  const int64_t stride = PaddedWidth(activation.width);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = x + r * stride;
+    if (activation.layer_norm) inverse_deviation[r] = NormalizeRow(activation.width, row);
+    out.count(r) = CollectActive(activation.width, row, out.values(r), out.offsets(r));
+  }
+}
+
+void ActivateBackwardBlock(const Activation& activation, int64_t rows, const float* x,
+                           const float* inverse_deviation, float* gradient) {
+  if (!activation.layer_norm) return;
+  const int64_t width = activation.width;
+  const int64_t stride = PaddedWidth(width);
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* HWY_RESTRICT row = x + r * stride;
+    float* HWY_RESTRICT g = gradient + r * stride;
+    V sum = hn::Zero(kTag);
+    V product = hn::Zero(kTag);
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const V value = hn::Load(kTag, g + i);
+      sum = hn::Add(sum, value);
+      product = hn::MulAdd(value, hn::Load(kTag, row + i), product);
+    }
+    const auto n = static_cast<float>(width);
+    const V mean = hn::Set(kTag, Sum(sum) / n);
+    const V slope = hn::Set(kTag, Sum(product) / n);
+    const V scale = hn::Set(kTag, inverse_deviation[r]);
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const V centred = hn::Sub(hn::Load(kTag, g + i), mean);
+      const V value = hn::Mul(hn::NegMulAdd(hn::Load(kTag, row + i), slope, centred), scale);
+      hn::Store(hn::IfThenElseZero(Within(i, width), value), kTag, g + i);
+    }
+  }
+}
+
+void ScaleAndShiftBlock(int64_t width, int64_t rows, const float* scale, const float* shift,
+                        float* x) {
+  const int64_t stride = PaddedWidth(width);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* HWY_RESTRICT row = x + r * stride;
+    for (int64_t i = 0; i < stride; i += kLanes) {
+      hn::Store(
+          hn::MulAdd(hn::Load(kTag, row + i), hn::Load(kTag, scale + i), hn::Load(kTag, shift + i)),
+          kTag, row + i);
+    }
+  }
+}
+
+void AddToRow(float* x, const float* addend, int64_t width) {
+  int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) {
+    hn::StoreU(hn::Add(hn::LoadU(kTag, x + i), hn::LoadU(kTag, addend + i)), kTag, x + i);
+  }
+  for (; i < width; ++i) x[i] += addend[i];
+}
+
+}  // namespace portolan::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace portolan {
+
+HWY_EXPORT(ActivateBlock);
+HWY_EXPORT(ActivateBackwardBlock);
+HWY_EXPORT(ScaleAndShiftBlock);
+HWY_EXPORT(AddToRow);
+
+void Activate(const Activation& activation, int64_t rows, float* x, float* inverse_deviation,
+              ActiveRows& out) {
+  HWY_DYNAMIC_DISPATCH(ActivateBlock)(activation, rows, x, inverse_deviation, out);
+}
+
+void ActivateBackward(const Activation& activation, int64_t rows, const float* x,
+                      const float* inverse_deviation, float* gradient) {
+  HWY_DYNAMIC_DISPATCH(ActivateBackwardBlock)(activation, rows, x, inverse_deviation, gradient);
+}
+
+void ScaleAndShift(int64_t width, int64_t rows, const float* scale, const float* shift, float* x) {
+  HWY_DYNAMIC_DISPATCH(ScaleAndShiftBlock)(width, rows, scale, shift, x);
+}
+
+void AddTo(float* x, const float* addend, int64_t width) {
+  HWY_DYNAMIC_DISPATCH(AddToRow)(x, addend, width);
+}
+
+}  // namespace portolan
+#endif  // HWY_ONCE

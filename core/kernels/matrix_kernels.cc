@@ -1,0 +1,283 @@
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <string_view>
+
+#include "core/kernels/layers.h"
+#include "hwy/cache_control.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/matrix_kernels.cc"
+#include "core/base/vector_math-inl.h"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace portolan::HWY_NAMESPACE {
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+constexpr D kTag;
+constexpr size_t kLanes = hn::MaxLanes(kTag);
+constexpr size_t kVectors = kPanel / kLanes;
+// Rows whose products run side by side: enough chains to hide the latency of a multiply-add.
+constexpr size_t kRowsAtOnce = kVectors <= 4 ? 2 : 1;
+// Panels of a gradient that stay in registers, and the inputs whose weights then fit the L1 cache.
+constexpr int64_t kGradientPanels = kVectors <= 4 ? 2 : 1;
+constexpr int64_t kInputsAtOnce = 128 / kGradientPanels;
+
+struct ActiveRow {
+  const float* values;
+  const uint32_t* offsets;
+  int32_t count;
+};
+
+HWY_INLINE ActiveRow RowOf(const ActiveRows& rows, int64_t row) {
+  return {rows.values(row), rows.offsets(row), rows.count(row)};
+}
+
+HWY_INLINE void AddInputs(const ActiveRow& in, int32_t begin, const float* HWY_RESTRICT panel,
+                          V* HWY_RESTRICT sums) {
+  for (int32_t i = begin; i < in.count; ++i) {
+    const V x = hn::Set(kTag, in.values[i]);
+    const float* HWY_RESTRICT weights = panel + in.offsets[i];
+    for (size_t v = 0; v < kVectors; ++v) {
+      sums[v] = hn::MulAdd(x, hn::Load(kTag, weights + v * kLanes), sums[v]);
+    }
+  }
+}
+
+HWY_INLINE void Prefetch(const float* HWY_RESTRICT from, int64_t floats) {
+  for (int64_t i = 0; i < floats; i += 16) hwy::Prefetch(from + i);
+}
+
+HWY_INLINE void OneRow(const ActiveRow& in, const float* HWY_RESTRICT panel,
+                       const float* HWY_RESTRICT bias, float* HWY_RESTRICT out) {
+  V sums[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) sums[v] = hn::Load(kTag, bias + v * kLanes);
+  AddInputs(in, 0, panel, sums);
+  for (size_t v = 0; v < kVectors; ++v) hn::Store(sums[v], kTag, out + v * kLanes);
+}
+
+HWY_INLINE void TwoRows(const ActiveRow& in0, const ActiveRow& in1, const float* HWY_RESTRICT panel,
+                        const float* HWY_RESTRICT bias, float* HWY_RESTRICT out0,
+                        float* HWY_RESTRICT out1) {
+  V sums0[kVectors];
+  V sums1[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) {
+    sums0[v] = hn::Load(kTag, bias + v * kLanes);
+    sums1[v] = sums0[v];
+  }
+  const int32_t both = HWY_MIN(in0.count, in1.count);
+  for (int32_t i = 0; i < both; ++i) {
+    const V x0 = hn::Set(kTag, in0.values[i]);
+    const V x1 = hn::Set(kTag, in1.values[i]);
+    const float* HWY_RESTRICT weights0 = panel + in0.offsets[i];
+    const float* HWY_RESTRICT weights1 = panel + in1.offsets[i];
+    for (size_t v = 0; v < kVectors; ++v) {
+      sums0[v] = hn::MulAdd(x0, hn::Load(kTag, weights0 + v * kLanes), sums0[v]);
+      sums1[v] = hn::MulAdd(x1, hn::Load(kTag, weights1 + v * kLanes), sums1[v]);
+    }
+  }
+  AddInputs(in0, both, panel, sums0);
+  AddInputs(in1, both, panel, sums1);
+  for (size_t v = 0; v < kVectors; ++v) {
+    hn::Store(sums0[v], kTag, out0 + v * kLanes);
+    hn::Store(sums1[v], kTag, out1 + v * kLanes);
+  }
+}
+
+void MultiplyBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows, float* out) {
+  const int64_t stride = w.stride();
+  for (int64_t p = 0; p < w.panels(); ++p) {
+    const float* panel = w.panel(p);
+    const float* bias = w.bias() + p * kPanel;
+    float* panel_out = out + p * kPanel;
+    // The next panel is fetched in as many parts as there are rows.
+    const float* next = panel + w.inputs() * kPanel;
+    const int64_t part = p + 1 < w.panels() ? (w.inputs() * kPanel + rows - 1) / rows : 0;
+    int64_t r = 0;
+    if constexpr (kRowsAtOnce == 2) {
+      for (; r + 2 <= rows; r += 2) {
+        Prefetch(next + r * part, 2 * part);
+        TwoRows(RowOf(in, r), RowOf(in, r + 1), panel, bias, panel_out + r * stride,
+                panel_out + (r + 1) * stride);
+      }
+    }
+    for (; r < rows; ++r) OneRow(RowOf(in, r), panel, bias, panel_out + r * stride);
+  }
+}
+
+// Adds to sums[i] the products of one row's gradient with the weights of its active inputs i,
+// over kPanels panels of outputs.
+template <int64_t kPanels>
+HWY_INLINE void AddGradients(const float* HWY_RESTRICT gradient,
+                             const std::array<const float*, kPanels>& panels,
+                             const uint32_t* HWY_RESTRICT offsets, int32_t begin, int32_t end,
+                             bool first, float* HWY_RESTRICT sums) {
+  V g[kPanels * kVectors];
+  for (size_t v = 0; v < kPanels * kVectors; ++v) g[v] = hn::Load(kTag, gradient + v * kLanes);
+  for (int32_t i = begin; i < end; ++i) {
+    V sum = first ? hn::Zero(kTag) : hn::Load(kTag, sums + i * kLanes);
+    for (int64_t p = 0; p < kPanels; ++p) {
+      const float* HWY_RESTRICT weights = panels[p] + offsets[i];
+      V part = hn::Mul(g[p * kVectors], hn::Load(kTag, weights));
+      for (size_t v = 1; v < kVectors; ++v) {
+        part = hn::MulAdd(g[p * kVectors + v], hn::Load(kTag, weights + v * kLanes), part);
+      }
+      sum = hn::Add(sum, part);
+    }
+    hn::Store(sum, kTag, sums + i * kLanes);
+  }
+}
+
+void ReduceRow(const ActiveRow& in, const float* HWY_RESTRICT sums, int64_t width,
+               float* HWY_RESTRICT out) {
+  std::fill(out, out + width, 0.0f);
+  for (int32_t i = 0; i < in.count; ++i) {
+    out[in.offsets[i] / kPanel] =
+        hn::GetLane(hn::SumOfLanes(kTag, hn::Load(kTag, sums + i * kLanes)));
+  }
+}
+
+// How many of the active inputs of each row lie below `limit` inputs.
+HWY_INLINE int32_t CountBelow(const ActiveRow& in, int32_t from, int64_t limit) {
+  const auto offset = static_cast<uint32_t>(limit * kPanel);
+  return static_cast<int32_t>(std::lower_bound(in.offsets + from, in.offsets + in.count, offset) -
+                              in.offsets);
+}
+
+void MultiplyTransposedBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows,
+                             const float* gradient, float* out, int64_t out_stride,
+                             float* scratch) {
+  const int64_t stride = w.stride();
+  const int64_t row_sums = w.inputs() * static_cast<int64_t>(kLanes);
+  for (int64_t p = 0; p < w.panels(); p += kGradientPanels) {
+    const bool pair = kGradientPanels == 2 && p + 1 < w.panels();
+    for (int64_t k = 0; k < w.inputs(); k += kInputsAtOnce) {
+      for (int64_t r = 0; r < rows; ++r) {
+        const ActiveRow row = RowOf(in, r);
+        const int32_t begin = CountBelow(row, 0, k);
+        const int32_t end = CountBelow(row, begin, k + kInputsAtOnce);
+        const float* g = gradient + r * stride + p * kPanel;
+        float* sums = scratch + r * row_sums;
+        if (pair) {
+          AddGradients<2>(g, {w.panel(p), w.panel(p + 1)}, row.offsets, begin, end, p == 0, sums);
+        } else {
+          AddGradients<1>(g, {w.panel(p)}, row.offsets, begin, end, p == 0, sums);
+        }
+      }
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    ReduceRow(RowOf(in, r), scratch + r * row_sums, out_stride, out + r * out_stride);
+  }
+}
+
+// One pass over a cell's counts for kWidth vectors of outputs.
+template <size_t kWidth>
+HWY_INLINE void SparseColumns(std::span<const int32_t> genes, const float* HWY_RESTRICT values,
+                              const float* HWY_RESTRICT weight_t, int64_t width,
+                              float* HWY_RESTRICT out) {
+  V sums[kWidth];
+  for (size_t v = 0; v < kWidth; ++v) sums[v] = hn::LoadU(kTag, out + v * kLanes);
+  for (size_t i = 0; i < genes.size(); ++i) {
+    const V x = hn::Set(kTag, values[i]);
+    const float* HWY_RESTRICT weights = weight_t + genes[i] * width;
+    for (size_t v = 0; v < kWidth; ++v) {
+      sums[v] = hn::MulAdd(x, hn::LoadU(kTag, weights + v * kLanes), sums[v]);
+    }
+  }
+  for (size_t v = 0; v < kWidth; ++v) hn::StoreU(sums[v], kTag, out + v * kLanes);
+}
+
+void SparseRowBlock(std::span<const int32_t> genes, std::span<const float> counts,
+                    const float* weight_t, const float* bias, int64_t width, bool log1p_counts,
+                    float* scratch, float* out) {
+  const float* values = counts.data();
+  if (log1p_counts) {
+    for (size_t i = 0; i < counts.size(); i += kLanes) {
+      const size_t n = HWY_MIN(kLanes, counts.size() - i);
+      const V x = hn::MaskedLoad(hn::FirstN(kTag, n), kTag, counts.data() + i);
+      const V u = hn::Add(x, hn::Set(kTag, 1.0f));
+      hn::StoreU(Log1p(kTag, x, u, hn::Div(hn::Set(kTag, 1.0f), u)), kTag, scratch + i);
+    }
+    values = scratch;
+  }
+  std::fill(out, out + PaddedWidth(width), 0.0f);
+  std::copy(bias, bias + width, out);
+  int64_t at = 0;
+  constexpr int64_t kWide = 8 * kLanes;
+  for (; at + kWide <= width; at += kWide) {
+    SparseColumns<8>(genes, values, weight_t + at, width, out + at);
+  }
+  for (; at + static_cast<int64_t>(kLanes) <= width; at += kLanes) {
+    SparseColumns<1>(genes, values, weight_t + at, width, out + at);
+  }
+  for (size_t i = 0; at < width && i < genes.size(); ++i) {
+    for (int64_t j = at; j < width; ++j) out[j] += values[i] * weight_t[genes[i] * width + j];
+  }
+}
+
+int64_t ScratchPerInput() { return static_cast<int64_t>(kLanes); }
+
+const char* Target() {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  return "AVX512";
+#else
+  return hwy::TargetName(HWY_TARGET);
+#endif
+}
+
+}  // namespace portolan::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace portolan {
+
+HWY_EXPORT(MultiplyBlock);
+HWY_EXPORT(MultiplyTransposedBlock);
+HWY_EXPORT(SparseRowBlock);
+HWY_EXPORT(ScratchPerInput);
+HWY_EXPORT(Target);
+
+namespace {
+
+// Before the first choice of a target, hence before main.
+const bool kPinned = [] {
+  const char* wanted = std::getenv("PORTOLAN_KERNELS");
+  if (wanted != nullptr && std::string_view(wanted) == "avx2") {
+    hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
+  }
+  return true;
+}();
+
+}  // namespace
+
+void Multiply(const PackedMatrix& w, const ActiveRows& in, int64_t rows, float* out) {
+  HWY_DYNAMIC_DISPATCH(MultiplyBlock)(w, in, rows, out);
+}
+
+void MultiplyTransposed(const PackedMatrix& w, const ActiveRows& in, int64_t rows,
+                        const float* gradient, float* out, int64_t out_stride, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(MultiplyTransposedBlock)
+  (w, in, rows, gradient, out, out_stride, scratch);
+}
+
+int64_t MultiplyTransposedScratch(int64_t rows, const PackedMatrix& w) {
+  return rows * w.inputs() * HWY_DYNAMIC_DISPATCH(ScratchPerInput)();
+}
+
+void SparseRow(std::span<const int32_t> genes, std::span<const float> counts, const float* weight_t,
+               const float* bias, int64_t width, bool log1p_counts, float* scratch, float* out) {
+  HWY_DYNAMIC_DISPATCH(SparseRowBlock)
+  (genes, counts, weight_t, bias, width, log1p_counts, scratch, out);
+}
+
+const char* KernelInstructionSet() {
+  static_cast<void>(kPinned);
+  return HWY_DYNAMIC_DISPATCH(Target)();
+}
+
+}  // namespace portolan
+#endif  // HWY_ONCE
