@@ -1,10 +1,13 @@
 #include "core/kernels/likelihood.h"
 
+// The order of these matters.
+// clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/likelihood_kernels.cc"
-#include "core/base/vector_math-inl.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "core/base/vector_math-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace portolan::HWY_NAMESPACE {

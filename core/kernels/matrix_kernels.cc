@@ -6,11 +6,14 @@
 #include "core/kernels/layers.h"
 #include "hwy/cache_control.h"
 
+// The order of these matters.
+// clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/matrix_kernels.cc"
-#include "core/base/vector_math-inl.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "core/base/vector_math-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace portolan::HWY_NAMESPACE {
