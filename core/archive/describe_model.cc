@@ -122,6 +122,8 @@ absl::StatusOr<ModelDescription> DescribeModel(const ModelParts& parts, const St
   if (description.model_class == ModelClass::kTotalvi) {
     description.proteins = registry.proteins;
     description.proteins_key = registry.proteins_key;
+    description.protein_names_key = registry.protein_names_key;
+    description.proteins_from_frame = registry.proteins_from_frame;
     description.protein_masks = registry.protein_masks;
     description.panels = registry.panels;
   }
@@ -134,6 +136,7 @@ absl::StatusOr<ModelDescription> DescribeModel(const ModelParts& parts, const St
   description.covariate_kinds = std::move(registry.covariate_kinds);
   description.gene_modality = std::move(registry.gene_modality);
   description.minified = registry.minified;
+  description.training_cells = registry.n_cells;
   description.continuous_covariates = std::move(registry.continuous_covariates);
   description.size_factor_key = std::move(registry.size_factor_key);
   PORTOLAN_RETURN_IF_ERROR(CheckState(description, shapes, tensors));

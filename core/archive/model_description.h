@@ -123,7 +123,9 @@ struct ModelDescription {
   std::vector<std::string> categorical_covariates;  ///< obs columns
   std::vector<std::string> continuous_covariates;   ///< obs columns
   std::vector<std::string> proteins;                ///< TOTALVI, in model order
-  std::string proteins_key;  ///< obsm key at training, or the modality of a MuData
+  std::string proteins_key;          ///< obsm key at training, or the modality of a MuData
+  std::string protein_names_key;     ///< uns key that named the columns of an obsm array
+  bool proteins_from_frame = false;  ///< the obsm entry was a data frame, which names its columns
   /// By batch code (panel code with a panel key) and protein: measured there. An empty entry:
   /// nothing is recorded, so all are; no entries: all are in every batch.
   std::vector<std::vector<bool>> protein_masks;
@@ -135,6 +137,7 @@ struct ModelDescription {
   std::string gene_modality;    ///< MuData: the modality of the genes; empty for an AnnData
   /// Saved with a data set that holds latents in place of counts. The model itself is whole.
   bool minified = false;
+  int64_t training_cells = -1;  ///< -1: not recorded
 };
 
 }  // namespace portolan

@@ -94,6 +94,7 @@ absl::Status ReadCounts(const PyValue& field, Registry& registry, TextBudget& bu
   registry.gene_modality = TextUnder(data, "mod_key");
   const PyValue state = field.Get("state_registry");
   registry.n_vars = IntOf(state.Get("n_vars")).value_or(-1);
+  registry.n_cells = IntOf(field.Get("summary_stats").Get("n_cells")).value_or(-1);
   if (!state.Get("column_names").is_none()) {
     PORTOLAN_ASSIGN_OR_RETURN(registry.x_names,
                               TextList(state.Get("column_names"), "X.column_names", budget));
@@ -155,6 +156,7 @@ absl::Status ReadProteins(const PyValue& fields, Registry& registry, TextBudget&
   if (state.Get("column_names").is_none()) return absl::OkStatus();
   PORTOLAN_ASSIGN_OR_RETURN(registry.proteins,
                             TextList(state.Get("column_names"), "proteins.column_names", budget));
+  registry.proteins_from_frame = state.Get("column_names").is(PyKind::kList);
   const PyValue data = fields.Get("proteins").Get("data_registry");
   registry.proteins_key = TextUnder(data, "mod_key");
   if (registry.proteins_key.empty()) registry.proteins_key = TextUnder(data, "attr_key");
@@ -209,6 +211,7 @@ absl::StatusOr<Registry> ReadRegistry(const PyValue& value, TextBudget& budget) 
   registry.has_size_factor = size_factor.size() != 0;
   registry.size_factor_key = TextUnder(size_factor, "attr_key");
   PORTOLAN_RETURN_IF_ERROR(ReadProteins(fields, registry, budget));
+  registry.protein_names_key = TextUnder(value.Get("setup_args"), "protein_names_uns_key");
   return registry;
 }
 
@@ -226,6 +229,7 @@ absl::StatusOr<Registry> ReadLegacyRegistry(const PyValue& setup, ModelClass mod
     registry.layer = LegacyText(data.Get("X"), "attr_key");
   }
   registry.n_vars = IntOf(setup.Get("summary_stats").Get("n_vars")).value_or(-1);
+  registry.n_cells = IntOf(setup.Get("summary_stats").Get("n_cells")).value_or(-1);
   registry.batches = registry.labels = MadeUp();
   const auto read = [&](const char* key, const char* what, CategoryRegistry& into) -> absl::Status {
     const PyValue field = mappings.Get(key);

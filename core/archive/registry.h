@@ -28,8 +28,11 @@ struct Registry {
   std::string gene_modality;         ///< MuData: the modality that X came from
   std::vector<std::string> x_names;  ///< column names of X; empty before 0.17
   int64_t n_vars = -1;               ///< -1: not recorded
+  int64_t n_cells = -1;
   std::vector<std::string> proteins;
-  std::string proteins_key;  ///< obsm key, or the modality of a MuData
+  std::string proteins_key;       ///< obsm key, or the modality of a MuData
+  std::string protein_names_key;  ///< uns key; empty: none
+  bool proteins_from_frame = false;
   /// By code of the batch or panel; empty where nothing is recorded.
   std::vector<std::vector<bool>> protein_masks;
   CategoryRegistry panels;  ///< no categories: no panel key
