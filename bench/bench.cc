@@ -52,7 +52,7 @@ void EncodeCells(benchmark::State& state, double density) {
   const TrainingCells cells = SyntheticCells(kCells, shape.genes, density);
   const std::vector<int32_t> codes(kCells, 0);
   for (auto _ : state) {
-    benchmark::DoNotOptimize(Encode(*model, cells.counts, codes, CancelToken()));
+    benchmark::DoNotOptimize(Encode(*model, {cells.counts, codes}, CancelToken()));
   }
   state.counters["cells"] = benchmark::Counter(static_cast<double>(state.iterations() * kCells),
                                                benchmark::Counter::kIsRate);

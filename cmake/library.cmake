@@ -18,9 +18,7 @@ function(portolan_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
-  target_link_libraries(${name} PRIVATE ${ARG_DEPS} portolan_warnings GTest::gmock
-                        GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE
-    PORTOLAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" PORTOLAN_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} portolan_test_paths portolan_warnings
+                        GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
 endfunction()

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "core/matrix/csr_matrix.h"
+#include "core/matrix/cell_inputs.h"
 #include "portolan/v1/upload.pb.h"
 
 namespace portolan::server {
@@ -24,6 +24,8 @@ struct DecodedBlock {
   CsrMatrix counts;
   std::vector<std::string> cell_names;
   std::vector<int32_t> batch_codes;
+  CellAnnotations annotations;
+  ProteinCounts proteins;  ///< without `measured`
 };
 
 /// Checks and converts a block. `where` ("part 3") is named in errors. kDataLoss when the checksum

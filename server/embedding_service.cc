@@ -101,11 +101,15 @@ class EmbedReactor final : public grpc::ServerBidiReactor<v1::EmbedRequest, v1::
     bounds.max_cells =
         kMaxAnswerBytes / RowBytes(architecture.n_latent, static_cast<int64_t>(labels_.size()));
     bounds.need_names = false;
-    PORTOLAN_ASSIGN_OR_RETURN(const DecodedBlock decoded,
+    PORTOLAN_ASSIGN_OR_RETURN(DecodedBlock decoded,
                               DecodeCountBlock(block, bounds, absl::StrCat("block ", blocks_)));
-    PORTOLAN_ASSIGN_OR_RETURN(
-        const MappingResult rows,
-        EmbedCells(*version_, decoded.counts, batches_, decoded.batch_codes, cancel_));
+    Query query;
+    query.counts = std::move(decoded.counts);
+    query.batches = batches_;
+    query.batch_codes = std::move(decoded.batch_codes);
+    query.annotations = std::move(decoded.annotations);
+    query.proteins = std::move(decoded.proteins);
+    PORTOLAN_ASSIGN_OR_RETURN(const MappingResult rows, EmbedCells(*version_, query, cancel_));
     *response_.mutable_block() = RowsToProto(rows, 0, rows.cells);
     response_.mutable_block()->set_first_cell(cells_);
     cells_ += rows.cells;

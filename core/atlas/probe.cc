@@ -46,9 +46,9 @@ absl::StatusOr<double> MaxProbeShift(const Model& parent, const Model& child) {
   const Architecture& a = parent.description().architecture;
   const Probe probe = MakeProbe(a.n_genes, std::max<int64_t>(1, a.n_batch));
   PORTOLAN_ASSIGN_OR_RETURN(const Embedding before,
-                            Encode(parent, probe.counts, probe.codes, CancelToken()));
+                            Encode(parent, {probe.counts, probe.codes}, CancelToken()));
   PORTOLAN_ASSIGN_OR_RETURN(const Embedding after,
-                            Encode(child, probe.counts, probe.codes, CancelToken()));
+                            Encode(child, {probe.counts, probe.codes}, CancelToken()));
   double shift = 0;
   for (size_t i = 0; i < before.mean.size(); ++i) {
     const double d = std::abs(static_cast<double>(before.mean[i]) - after.mean[i]);

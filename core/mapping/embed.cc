@@ -59,13 +59,13 @@ void TakeEmbedding(Embedding embedding, const Model& model, MappingResult& resul
   }
 }
 
-absl::StatusOr<MappingResult> EmbedCells(const AtlasVersion& version, const CsrMatrix& counts,
-                                         const std::vector<std::string>& batch_names,
-                                         const std::vector<int32_t>& batch_codes,
+absl::StatusOr<MappingResult> EmbedCells(const AtlasVersion& version, const Query& query,
                                          const CancelToken& cancel) {
   PORTOLAN_ASSIGN_OR_RETURN(const std::vector<int32_t> codes,
-                            ModelBatchCodes(*version.model, batch_names, batch_codes));
-  PORTOLAN_ASSIGN_OR_RETURN(Embedding embedding, Encode(*version.model, counts, codes, cancel));
+                            ModelBatchCodes(*version.model, query.batches, query.batch_codes));
+  PORTOLAN_ASSIGN_OR_RETURN(
+      Embedding embedding,
+      Encode(*version.model, {query.counts, codes, query.annotations, query.proteins}, cancel));
   MappingResult result;
   TakeEmbedding(std::move(embedding), *version.model, result);
   return result;

@@ -14,7 +14,7 @@
 #include "core/atlas/atlas.h"
 #include "core/base/cancellation.h"
 #include "core/base/executor.h"
-#include "core/matrix/csr_matrix.h"
+#include "core/matrix/cell_inputs.h"
 #include "core/matrix/gene_alignment.h"
 #include "core/model/torch_runtime.h"
 #include "core/surgery/options.h"
@@ -48,6 +48,8 @@ struct Query {
   std::vector<std::string> cell_names;  ///< unique
   std::vector<std::string> batches;     ///< names, in any order
   std::vector<int32_t> batch_codes;     ///< per cell, into `batches`
+  CellAnnotations annotations;
+  ProteinCounts proteins;  ///< `measured` by `batches`
   GeneReport genes;
 };
 
@@ -128,12 +130,10 @@ absl::StatusOr<MappingResult> RunMapping(Atlas& atlas, std::shared_ptr<const Atl
                                          const Query& query, const MappingOptions& options,
                                          const MappingEnvironment& environment);
 
-/// Cells of known batches through a version, without training. `batch_names[batch_codes[i]]` is the
-/// batch of cell i; InvalidField("batch") names one that the version does not know. Row i depends
-/// on cell i alone.
-absl::StatusOr<MappingResult> EmbedCells(const AtlasVersion& version, const CsrMatrix& counts,
-                                         const std::vector<std::string>& batch_names,
-                                         const std::vector<int32_t>& batch_codes,
+/// Cells of known batches through a version, without training; names of cells are not needed.
+/// InvalidField("batch") names a batch that the version does not know. Row i depends on cell i
+/// alone.
+absl::StatusOr<MappingResult> EmbedCells(const AtlasVersion& version, const Query& query,
                                          const CancelToken& cancel);
 
 }  // namespace portolan

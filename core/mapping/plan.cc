@@ -89,6 +89,8 @@ TrainingCells CellsOf(const Query& query, const std::vector<int64_t>& rows,
                       const std::vector<std::string>& batches) {
   TrainingCells cells;
   cells.counts = query.counts.SelectRows(rows);
+  cells.annotations = query.annotations.SelectRows(rows);
+  cells.proteins = query.proteins.SelectRows(rows);
   cells.batches = batches;
   std::vector<int32_t> code_of;  // by the query's code
   for (const std::string& batch : query.batches) {

@@ -25,10 +25,10 @@ absl::Status ScoreBlock(const Model& model, const Query& query, const std::vecto
   const TrainingCells cells = CellsOf(query, block.rows, query.batches);
   std::vector<int32_t> block_codes;
   for (const int64_t row : block.rows) block_codes.push_back(codes[row]);
-  PORTOLAN_ASSIGN_OR_RETURN(block.embedding, Encode(model, cells.counts, block_codes, cancel));
+  const CellInputs inputs{cells.counts, block_codes, cells.annotations, cells.proteins};
+  PORTOLAN_ASSIGN_OR_RETURN(block.embedding, Encode(model, inputs, cancel));
   CellNoise noise(seed, cells);
-  PORTOLAN_ASSIGN_OR_RETURN(block.negative_elbo,
-                            NegativeElbo(model, cells.counts, block_codes, noise, cancel));
+  PORTOLAN_ASSIGN_OR_RETURN(block.negative_elbo, NegativeElbo(model, inputs, noise, cancel));
   return absl::OkStatus();
 }
 

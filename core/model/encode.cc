@@ -22,9 +22,9 @@ void Append(const at::Tensor& tensor, int64_t rows, std::vector<float>& out) {
   out.insert(out.end(), data, data + rows * dense.size(1));
 }
 
-absl::Status EncodeBlocks(const ModelNetworks& networks, const CsrMatrix& counts,
-                          const std::vector<int32_t>& batch_codes, const CancelToken& cancel,
-                          Embedding& out) {
+absl::Status EncodeBlocks(const ModelNetworks& networks, const CellInputs& cells,
+                          const CancelToken& cancel, Embedding& out) {
+  const CsrMatrix& counts = cells.counts;
   const c10::NoGradGuard no_grad;
   const FcLayer& first_layer = networks.z_encoder.stack.layers[0];
   const int64_t width = first_layer.weight.size(0);
@@ -40,7 +40,7 @@ absl::Status EncodeBlocks(const ModelNetworks& networks, const CsrMatrix& counts
     SparseFirstLayer(counts, rows, networks.first_weight_t.data_ptr<float>(),
                      bias.data_ptr<float>(), width, networks.architecture.log_variational,
                      first.data_ptr<float>());
-    for (int64_t i = 0; i < used; ++i) codes.data_ptr<int64_t>()[i] = batch_codes[begin + i];
+    for (int64_t i = 0; i < used; ++i) codes.data_ptr<int64_t>()[i] = cells.batch_codes[begin + i];
     const GaussianOutput q = EncodeLatent(networks, first, codes);
     Append(q.mean, used, out.mean);
     Append(q.var, used, out.variance);
@@ -53,19 +53,17 @@ absl::Status EncodeBlocks(const ModelNetworks& networks, const CsrMatrix& counts
 
 }  // namespace
 
-absl::StatusOr<Embedding> Encode(const Model& model, const CsrMatrix& counts,
-                                 const std::vector<int32_t>& batch_codes,
+absl::StatusOr<Embedding> Encode(const Model& model, const CellInputs& cells,
                                  const CancelToken& cancel) {
   const ModelNetworks& networks = model.networks();
   Embedding out;
-  out.cells = counts.rows();
+  out.cells = cells.counts.rows();
   out.n_latent = networks.architecture.n_latent;
   out.n_labels = networks.labels.has_value() ? networks.architecture.n_labels : 0;
   out.mean.reserve(out.cells * out.n_latent);
   out.variance.reserve(out.cells * out.n_latent);
   out.probabilities.reserve(out.cells * out.n_labels);
-  PORTOLAN_RETURN_IF_ERROR(
-      TorchFence([&] { return EncodeBlocks(networks, counts, batch_codes, cancel, out); }));
+  PORTOLAN_RETURN_IF_ERROR(TorchFence([&] { return EncodeBlocks(networks, cells, cancel, out); }));
   return out;
 }
 

@@ -9,7 +9,7 @@
 #include "core/archive/model_description.h"
 #include "core/archive/saved_model.h"
 #include "core/base/cancellation.h"
-#include "core/matrix/csr_matrix.h"
+#include "core/matrix/cell_inputs.h"
 #include "core/model/extension.h"
 
 namespace portolan {
@@ -53,10 +53,9 @@ struct Embedding {
   std::vector<float> probabilities;  ///< cells x n_labels: predict(soft=True)
 };
 
-/// Eval mode. `batch_codes` are codes of the model. Row i depends on cell i alone, bit for bit.
-/// Errors: kCancelled, kInternal for a failure inside torch.
-absl::StatusOr<Embedding> Encode(const Model& model, const CsrMatrix& counts,
-                                 const std::vector<int32_t>& batch_codes,
+/// Eval mode. Row i depends on cell i alone, bit for bit. Errors: kCancelled, kInternal for a
+/// failure inside torch.
+absl::StatusOr<Embedding> Encode(const Model& model, const CellInputs& cells,
                                  const CancelToken& cancel);
 
 }  // namespace portolan

@@ -7,9 +7,8 @@
 
 namespace portolan {
 
-Minibatches::Minibatches(const ModelNetworks& networks, const CsrMatrix& counts,
-                         const std::vector<int32_t>& codes, const Keep& keep)
-    : networks_(networks), counts_(counts), codes_(codes) {
+Minibatches::Minibatches(const ModelNetworks& networks, const CellInputs& cells, const Keep& keep)
+    : networks_(networks), cells_(cells) {
   if (keep.first_layer) KeepFirstLayer();
   if (keep.count_terms) KeepCountTerms();
 }
@@ -18,10 +17,10 @@ void Minibatches::KeepFirstLayer() {
   const FcLayer& layer = networks_.z_encoder.stack.layers[0];
   const int64_t width = layer.weight.size(0);
   const at::Tensor bias = layer.bias.detach().contiguous();
-  std::vector<int64_t> rows(counts_.rows());
+  std::vector<int64_t> rows(cells_.counts.rows());
   std::iota(rows.begin(), rows.end(), 0);
-  first_ = at::empty({counts_.rows(), width}, at::kFloat);
-  SparseFirstLayer(counts_, rows, networks_.first_weight_t.data_ptr<float>(),
+  first_ = at::empty({cells_.counts.rows(), width}, at::kFloat);
+  SparseFirstLayer(cells_.counts, rows, networks_.first_weight_t.data_ptr<float>(),
                    bias.data_ptr<float>(), width, networks_.architecture.log_variational,
                    first_.data_ptr<float>());
 }
@@ -30,11 +29,13 @@ void Minibatches::KeepCountTerms() {
   const Architecture& a = networks_.architecture;
   const at::Tensor theta = at::exp(networks_.px_r.detach()).contiguous();
   const bool per_batch = a.dispersion == Dispersion::kGeneBatch;
-  count_terms_ = at::empty({counts_.rows()}, at::kFloat);
-  for (int64_t row = 0; row < counts_.rows(); ++row) {
-    const float* row_theta = theta.data_ptr<float>() + (per_batch ? codes_[row] * a.n_genes : 0);
-    count_terms_.data_ptr<float>()[row] = static_cast<float>(CountTerms(
-        a.gene_likelihood, counts_.row_columns(row), counts_.row_values(row), row_theta));
+  count_terms_ = at::empty({cells_.counts.rows()}, at::kFloat);
+  for (int64_t row = 0; row < cells_.counts.rows(); ++row) {
+    const float* row_theta =
+        theta.data_ptr<float>() + (per_batch ? cells_.batch_codes[row] * a.n_genes : 0);
+    count_terms_.data_ptr<float>()[row] =
+        static_cast<float>(CountTerms(a.gene_likelihood, cells_.counts.row_columns(row),
+                                      cells_.counts.row_values(row), row_theta));
   }
 }
 
@@ -42,11 +43,11 @@ Minibatch Minibatches::Make(std::span<const int64_t> rows) const {
   const auto n = static_cast<int64_t>(rows.size());
   Minibatch minibatch;
   minibatch.rows = rows;
-  minibatch.counts = at::empty({n, counts_.cols}, at::kFloat);
-  DenseRows(counts_, rows, minibatch.counts.data_ptr<float>());
+  minibatch.counts = at::empty({n, cells_.counts.cols}, at::kFloat);
+  DenseRows(cells_.counts, rows, minibatch.counts.data_ptr<float>());
   minibatch.batch_codes = at::empty({n}, at::kLong);
   for (int64_t i = 0; i < n; ++i) {
-    minibatch.batch_codes.data_ptr<int64_t>()[i] = codes_[rows[i]];
+    minibatch.batch_codes.data_ptr<int64_t>()[i] = cells_.batch_codes[rows[i]];
   }
   at::Tensor index = at::empty({n}, at::kLong);
   std::copy(rows.begin(), rows.end(), index.data_ptr<int64_t>());

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "core/matrix/csr_matrix.h"
+#include "core/matrix/cell_inputs.h"
 #include "core/model/forward.h"
 
 namespace portolan {
@@ -21,9 +21,9 @@ class Minibatches {
     bool count_terms = true;
   };
 
-  /// `codes` index the batch columns of `networks`; both outlive this object, as does `counts`.
-  Minibatches(const ModelNetworks& networks, const CsrMatrix& counts,
-              const std::vector<int32_t>& codes, const Keep& keep);
+  /// The batch codes of `cells` index the batch columns of `networks`; what both refer to outlives
+  /// this object.
+  Minibatches(const ModelNetworks& networks, const CellInputs& cells, const Keep& keep);
 
   Minibatch Make(std::span<const int64_t> rows) const;
 
@@ -32,8 +32,7 @@ class Minibatches {
   void KeepCountTerms();
 
   const ModelNetworks& networks_;
-  const CsrMatrix& counts_;
-  const std::vector<int32_t>& codes_;
+  CellInputs cells_;
   at::Tensor first_;        // (cells, H); undefined if not kept
   at::Tensor count_terms_;  // (cells); undefined if not kept
 };

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/matrix/csr_matrix.h"
+#include "core/matrix/cell_inputs.h"
 #include "core/model/noise.h"
 
 namespace portolan {
@@ -17,8 +17,11 @@ struct TrainingCells {
   std::vector<std::string> batches;  ///< the new batches, in code order
   std::vector<int32_t> batch_codes;  ///< per cell, into `batches`
   std::vector<uint64_t> cell_ids;    ///< per cell: StableHash64 of its name
+  CellAnnotations annotations;
+  ProteinCounts proteins;  ///< `measured` by `batches`
 
   int64_t cells() const { return counts.rows(); }
+  CellInputs inputs() const { return {counts, batch_codes, annotations, proteins}; }
 };
 
 /// Noise that belongs to (seed, batch name, epoch, cell).

@@ -23,8 +23,7 @@ struct StepResult {
 };
 
 /// One surgery in progress: the frozen weights of a model, shared, and the few tensors that this
-/// run owns and trains. The first encoder layer of every cell is computed once and kept, as long as
-/// it is frozen. Used by one thread; every call passes the torch fence.
+/// run owns and trains. Used by one thread.
 class TrainingSession {
  public:
   /// Extends `model` by the batches of `cells` with `columns` as start values (InitialColumns).
@@ -33,28 +32,22 @@ class TrainingSession {
       const Model& model, const TrainingCells& cells,
       const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
       const AdamOptions& adam, NoiseSource& noise);
-  ~TrainingSession();
+  virtual ~TrainingSession() = default;
 
   /// One Adam step on a minibatch. kAborted naming the loss if it is not finite.
-  absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,
-                                  double learning_rate);
+  virtual absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,
+                                          double learning_rate) = 0;
 
   /// -ELBO of each row (eval mode, KL weight 1, noise kElboNoise).
-  absl::StatusOr<std::vector<double>> NegativeElbo(std::span<const int64_t> rows);
+  virtual absl::StatusOr<std::vector<double>> NegativeElbo(std::span<const int64_t> rows) = 0;
 
   /// What the run has made of the model so far.
-  absl::StatusOr<Extension> Extract() const;
+  virtual absl::StatusOr<Extension> Extract() const = 0;
 
   /// Everything that a later step depends on.
-  absl::StatusOr<TensorBundle> Save() const;
+  virtual absl::StatusOr<TensorBundle> Save() const = 0;
   /// InvalidField("checkpoint") if it belongs to another run.
-  absl::Status Load(const TensorBundle& bundle);
-
- private:
-  struct State;  // torch tensors
-  explicit TrainingSession(std::unique_ptr<State> state);
-
-  std::unique_ptr<State> state_;
+  virtual absl::Status Load(const TensorBundle& bundle) = 0;
 };
 
 /// Why a surgery on `model` would change more than new batch columns, one sentence each; empty if
@@ -63,9 +56,7 @@ std::vector<std::string> FullDeltaReasons(const Model& model, const FreezeFlags&
                                           const AdamOptions& adam);
 
 /// -ELBO of cells under a model that already knows their batches; rows as TrainingSession's.
-/// `codes` are codes of the model.
-absl::StatusOr<std::vector<double>> NegativeElbo(const Model& model, const CsrMatrix& counts,
-                                                 const std::vector<int32_t>& codes,
+absl::StatusOr<std::vector<double>> NegativeElbo(const Model& model, const CellInputs& cells,
                                                  NoiseSource& noise, const CancelToken& cancel);
 
 }  // namespace portolan

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "tests/paths.h"
+
 namespace portolan::end_to_end {
 namespace {
 
@@ -22,12 +24,12 @@ std::vector<std::string> Joined(std::vector<std::string> words,
 
 }  // namespace
 
-std::string DemoAtlases() { return PORTOLAN_SOURCE_DIR "/demo/atlases"; }
-std::string DemoQuery() { return PORTOLAN_SOURCE_DIR "/demo/data/query.h5ad"; }
+std::string DemoAtlases() { return SourceDir() + "/demo/atlases"; }
+std::string DemoQuery() { return SourceDir() + "/demo/data/query.h5ad"; }
 
 std::string TestData(const std::string& relative_path) {
   const char* folder = getenv("PORTOLAN_TEST_DATA");
-  std::string path = folder != nullptr ? folder : PORTOLAN_SOURCE_DIR "/../shared/data";
+  std::string path = folder != nullptr ? folder : SourceDir() + "/../shared/data";
   path += "/" + relative_path;
   return std::filesystem::exists(path) ? path : "";
 }

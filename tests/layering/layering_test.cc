@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/layering/layering_rules.h"
+#include "tests/paths.h"
 
 namespace portolan::layering {
 namespace {
@@ -46,7 +47,7 @@ std::string ReadText(const fs::path& path) {
 }
 
 TEST(LayeringTest, TreeKeepsTheRules) {
-  const fs::path root = PORTOLAN_SOURCE_DIR;
+  const fs::path root = SourceDir();
   std::map<std::string, std::string> sources;
   for (const char* folder : {"core", "server", "client", "tools", "tests", "bench"}) {
     if (!fs::exists(root / folder)) continue;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "portolan/v1/atlas.grpc.pb.h"
+#include "tests/paths.h"
 
 namespace portolan::server {
 namespace {
@@ -83,9 +84,8 @@ class Program {
 };
 
 std::vector<std::string> Serve(const std::string& listen = "127.0.0.1:0") {
-  return {"serve",    "--atlases", std::string(PORTOLAN_SOURCE_DIR) + "/demo/atlases",
-          "--listen", listen,      "--workers",
-          "1"};
+  return {"serve",     "--atlases", SourceDir() + "/demo/atlases", "--listen", listen,
+          "--workers", "1"};
 }
 
 class SignalTest : public testing::TestWithParam<int> {};

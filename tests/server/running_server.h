@@ -15,6 +15,7 @@
 #include "portolan/v1/upload.grpc.pb.h"
 #include "server/app.h"
 #include "tests/core/jobs/fake_clock.h"
+#include "tests/paths.h"
 #include "tests/server/blocks.h"
 #include "tests/server/decode_status.h"
 
@@ -29,7 +30,7 @@ class RunningServer : public testing::Test {
 
   /// Called before the first stub is used; tests change options_ before.
   void Start() {
-    options_.atlases = std::string(PORTOLAN_SOURCE_DIR) + "/demo/atlases";
+    options_.atlases = SourceDir() + "/demo/atlases";
     options_.listen = "127.0.0.1:0";
     options_.workers = 2;
     absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options_);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/base/field_error.h"
+#include "tests/paths.h"
 #include "tests/server/http.h"
 #include "tests/server/running_server.h"
 
@@ -108,7 +109,7 @@ TEST_F(RunningServerTest, APortInUseIsUnavailable) {
 
 TEST(ServerStartTest, BadOptionsAreErrorsThatNameThem) {
   ServerOptions options;
-  options.atlases = std::string(PORTOLAN_SOURCE_DIR) + "/demo/atlases";
+  options.atlases = SourceDir() + "/demo/atlases";
   options.listen = "somewhere";
   EXPECT_EQ(GetFieldViolation(Server::Start(options).status())->field, "listen");
   options.listen = "127.0.0.1:0";

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
 #include "tests/core/model/model_fixtures.h"
+#include "tests/paths.h"
 #include "tools/goldens/golden_file.h"
 #include "tools/goldens/replay.h"
 
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 using testing::Contains;
 using testing::HasSubstr;
 
-const std::string kRoot = PORTOLAN_SOURCE_DIR;
+const std::string kRoot = SourceDir();
 constexpr char kFirst[] = "fc_layers.Layer 0.0.weight";
 
 /// A golden file and what it belongs to.
@@ -310,7 +311,7 @@ class GoldensProgram : public TamperedGolden {
   ~GoldensProgram() override { fs::remove(output_); }
 
   int Run(const std::vector<std::string>& arguments) {
-    std::string command = PORTOLAN_BINARY_DIR "/bin/portolan-goldens";
+    std::string command = BinaryDir() + "/bin/portolan-goldens";
     for (const std::string& argument : arguments) absl::StrAppend(&command, " '", argument, "'");
     const int status = std::system(absl::StrCat(command, " > '", output_, "' 2>&1").c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;

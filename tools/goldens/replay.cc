@@ -152,7 +152,7 @@ class Replay {
   absl::StatusOr<Embedding> EncodeRows(const Model& model, int64_t rows, int32_t code) {
     std::vector<int64_t> all(rows);
     std::iota(all.begin(), all.end(), 0);
-    return Encode(model, cells_.counts.SelectRows(all), std::vector<int32_t>(rows, code),
+    return Encode(model, {cells_.counts.SelectRows(all), std::vector<int32_t>(rows, code)},
                   CancelToken());
   }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/archive/saved_model.h"
+#include "tests/paths.h"
 
 namespace portolan {
 namespace {
@@ -19,7 +20,7 @@ using testing::HasSubstr;
 
 std::string DataDirectory() {
   const char* named = std::getenv("PORTOLAN_TEST_DATA");
-  return named != nullptr ? named : PORTOLAN_SOURCE_DIR "/../shared/data";
+  return named != nullptr ? named : SourceDir() + "/../shared/data";
 }
 
 struct Expected {

@@ -90,8 +90,8 @@ TEST_F(StoreTest, AReloadedVersionEmbedsBitForBitAlike) {
       first->Add(first->reference(), RandomAdapter(*first->reference()->model, {"q"})).value();
   const auto reloaded = Open()->Find(added->id).value();
   const std::vector<int32_t> codes(200, added->model->BatchCode("q"));
-  EXPECT_EQ(Encode(*added->model, Cells().counts, codes, CancelToken()).value().mean,
-            Encode(*reloaded->model, Cells().counts, codes, CancelToken()).value().mean);
+  EXPECT_EQ(Encode(*added->model, {Cells().counts, codes}, CancelToken()).value().mean,
+            Encode(*reloaded->model, {Cells().counts, codes}, CancelToken()).value().mean);
 }
 
 TEST_F(StoreTest, AFullDeltaComesBack) {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/io/h5ad_encoding.h"
 #include "core/io/hdf5_write.h"
+#include "tests/paths.h"
 
 namespace portolan::testing_io {
 namespace {
@@ -47,13 +48,13 @@ std::string TempPath(const std::string& name) {
 }
 
 std::string FixturePath(const std::string& name) {
-  return absl::StrCat(PORTOLAN_SOURCE_DIR, "/tests/data/h5ad/", name);
+  return absl::StrCat(SourceDir(), "/tests/data/h5ad/", name);
 }
 
 std::string SharedDataPath(const std::string& name) {
   const char* const folder = std::getenv("PORTOLAN_TEST_DATA");
   const std::string path =
-      absl::StrCat(folder != nullptr ? folder : PORTOLAN_SOURCE_DIR "/../shared/data", "/", name);
+      absl::StrCat(folder != nullptr ? folder : SourceDir() + "/../shared/data", "/", name);
   return std::filesystem::exists(path) ? path : "";
 }
 

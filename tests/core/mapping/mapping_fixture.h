@@ -11,12 +11,11 @@
 #include "core/atlas/atlas.h"
 #include "core/io/query_reader.h"
 #include "core/mapping/mapping.h"
+#include "tests/paths.h"
 
 namespace portolan {
 
-inline std::string SourcePath(const std::string& path) {
-  return std::string(PORTOLAN_SOURCE_DIR) + "/" + path;
-}
+inline std::string SourcePath(const std::string& path) { return SourceDir() + "/" + path; }
 
 /// Every task on a thread of its own: the least order that an executor can have.
 class ThreadPerTask : public Executor {

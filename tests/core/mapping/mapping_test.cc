@@ -127,7 +127,7 @@ TEST_F(MappingTest, BatchesComposeInAnyOrder) {
   EXPECT_THAT(v_de->version->lineage, ElementsAre(root->id, v_d->version->id, v_de->version->id));
 
   // d's cells under the younger version are where they were.
-  const auto under_de = EmbedCells(*v_de->version, query_d.counts, {d}, query_d.batch_codes, {});
+  const auto under_de = EmbedCells(*v_de->version, query_d, {});
   ASSERT_TRUE(under_de.ok()) << under_de.status();
   EXPECT_EQ(under_de->latent, v_d->latent);
 
@@ -163,8 +163,11 @@ TEST_F(MappingTest, EmbedsACellAloneAsAmongOthers) {
         rows.push_back(row);
         codes.push_back(query_.batch_codes[row]);
       }
-      const auto part = EmbedCells(*mapped->version, query_.counts.SelectRows(rows), query_.batches,
-                                   codes, CancelToken());
+      Query block;
+      block.counts = query_.counts.SelectRows(rows);
+      block.batches = query_.batches;
+      block.batch_codes = codes;
+      const auto part = EmbedCells(*mapped->version, block, CancelToken());
       ASSERT_TRUE(part.ok()) << part.status();
       latent.insert(latent.end(), part->latent.begin(), part->latent.end());
     }
@@ -173,8 +176,7 @@ TEST_F(MappingTest, EmbedsACellAloneAsAmongOthers) {
 }
 
 TEST_F(MappingTest, EmbeddingAnUnknownBatchNamesTheKnownOnes) {
-  const auto result = EmbedCells(*atlas_->reference(), query_.counts, query_.batches,
-                                 query_.batch_codes, CancelToken());
+  const auto result = EmbedCells(*atlas_->reference(), query_, CancelToken());
   ASSERT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
   const auto violation = GetFieldViolation(result.status());
   ASSERT_TRUE(violation.has_value());

@@ -92,8 +92,8 @@ TEST_P(CreateFromVariant, WhatIsNeverReadMayBeMissing) {
   const auto model = Model::Create(cut);
   ASSERT_TRUE(model.ok()) << model.status();
   const std::vector<int32_t> codes(200, 0);
-  EXPECT_EQ(Encode(**model, Cells().counts, codes, CancelToken()).value().mean,
-            Encode(*whole, Cells().counts, codes, CancelToken()).value().mean);
+  EXPECT_EQ(Encode(**model, {Cells().counts, codes}, CancelToken()).value().mean,
+            Encode(*whole, {Cells().counts, codes}, CancelToken()).value().mean);
 }
 
 TEST_P(CreateFromVariant, BatchesHaveTheirCodes) {
@@ -149,8 +149,8 @@ TEST(CreateTest, AModelWithoutABatchKeyIsServedButNotExtended) {
   EXPECT_FALSE((*model)->has_batch_key());
   const auto with_key = LoadVariant("scvi_one_batch");
   const std::vector<int32_t> codes(200, 0);
-  EXPECT_EQ(Encode(**model, Cells().counts, codes, CancelToken()).value().mean,
-            Encode(*with_key, Cells().counts, codes, CancelToken()).value().mean);
+  EXPECT_EQ(Encode(**model, {Cells().counts, codes}, CancelToken()).value().mean,
+            Encode(*with_key, {Cells().counts, codes}, CancelToken()).value().mean);
   Extension extension;
   extension.batches = {"new"};
   EXPECT_EQ((*model)->Extend(extension).status().code(), absl::StatusCode::kInvalidArgument);

@@ -22,7 +22,7 @@ class EncodeVariant : public testing::TestWithParam<std::string> {
   Embedding EncodeRows(const std::vector<int64_t>& rows) const {
     std::vector<int32_t> codes;
     for (const int64_t row : rows) codes.push_back(codes_[row]);
-    return Encode(*model_, Cells().counts.SelectRows(rows), codes, CancelToken()).value();
+    return Encode(*model_, {Cells().counts.SelectRows(rows), codes}, CancelToken()).value();
   }
 
   static std::vector<float> Row(const std::vector<float>& values, int64_t row, int64_t width) {
@@ -76,7 +76,7 @@ TEST_P(EncodeVariant, TheBatchMattersIfAndOnlyIfTheEncoderSeesIt) {
   if (a.n_batch < 2) GTEST_SKIP() << "one batch has no columns";
   const CsrMatrix& counts = Cells().counts;
   const auto as = [&](int32_t code) {
-    return Encode(*model_, counts, std::vector<int32_t>(200, code), CancelToken()).value().mean;
+    return Encode(*model_, {counts, std::vector<int32_t>(200, code)}, CancelToken()).value().mean;
   };
   EXPECT_EQ(as(0) != as(1), a.encode_covariates);
 }
@@ -87,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(Variants, EncodeVariant, testing::ValuesIn(VariantNames
 TEST(EncodeTest, NoCellsGiveAnEmptyEmbedding) {
   CsrMatrix none;
   none.cols = 64;
-  const Embedding z = Encode(*LoadVariant("scvi_poisson"), none, {}, CancelToken()).value();
+  const Embedding z = Encode(*LoadVariant("scvi_poisson"), {none, {}}, CancelToken()).value();
   EXPECT_EQ(z.cells, 0);
   EXPECT_TRUE(z.mean.empty());
 }
@@ -95,7 +95,8 @@ TEST(EncodeTest, NoCellsGiveAnEmptyEmbedding) {
 TEST(EncodeTest, ObeysACancel) {
   const CancelToken cancel;
   cancel.Cancel();
-  const auto z = Encode(*LoadVariant("scvi_poisson"), Cells().counts, Cells().batch_codes, cancel);
+  const auto z =
+      Encode(*LoadVariant("scvi_poisson"), {Cells().counts, Cells().batch_codes}, cancel);
   EXPECT_EQ(z.status().code(), absl::StatusCode::kCancelled);
 }
 
@@ -103,7 +104,7 @@ TEST(EncodeTest, AnUnknownBatchCodeIsAnErrorNotACrash) {
   for (const int32_t code : {2, -3, 1 << 30}) {
     std::vector<int32_t> codes(200, 0);
     codes[150] = code;
-    const auto z = Encode(*LoadVariant("scvi_poisson"), Cells().counts, codes, CancelToken());
+    const auto z = Encode(*LoadVariant("scvi_poisson"), {Cells().counts, codes}, CancelToken());
     EXPECT_EQ(z.status().code(), absl::StatusCode::kInternal) << code;
   }
 }

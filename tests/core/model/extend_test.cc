@@ -12,7 +12,7 @@ namespace {
 using testing::HasSubstr;
 
 Embedding EncodeAs(const Model& model, int32_t code) {
-  return Encode(model, Cells().counts, std::vector<int32_t>(200, code), CancelToken()).value();
+  return Encode(model, {Cells().counts, std::vector<int32_t>(200, code)}, CancelToken()).value();
 }
 
 class ExtendVariant : public testing::TestWithParam<std::string> {};

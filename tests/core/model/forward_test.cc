@@ -80,7 +80,7 @@ class ScviGoldenTest : public testing::Test {
 
 TEST_F(ScviGoldenTest, LatentsAreThoseOfScviTools) {
   const auto model = Model::Create(saved_).value();
-  const Embedding z = Encode(*model, GoldenCounts(), codes_, CancelToken()).value();
+  const Embedding z = Encode(*model, {GoldenCounts(), codes_}, CancelToken()).value();
   ASSERT_EQ(z.cells, 8);
   ExpectStartsWith(z.mean, 0, {-0.3751708, 0.6393070, -0.07167024}, kLatent, false);
   ExpectStartsWith(z.mean, 7 * z.n_latent, {-0.1636171, 0.6048701, -0.3315537}, kLatent, false);
@@ -106,7 +106,7 @@ TEST(ScanviGoldenTest, LatentsLabelsAndLossAreThoseOfScviTools) {
   if (directory.empty()) GTEST_SKIP() << "no shared test data: models/scanvi_v103";
   const auto model = Model::Create(ReadSavedModel(directory).value()).value();
   const std::vector<int32_t> codes(8, 0);
-  const Embedding z = Encode(*model, GoldenCounts(), codes, CancelToken()).value();
+  const Embedding z = Encode(*model, {GoldenCounts(), codes}, CancelToken()).value();
   ExpectStartsWith(z.mean, 0, {0.2219033, -0.1901633, 0.03284636}, kLatent, false);
   ASSERT_EQ(z.n_labels, 2);
   ExpectStartsWith(z.probabilities, 0, {0.4786424, 0.5213577}, kLatent, false);

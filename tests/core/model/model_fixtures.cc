@@ -15,11 +15,12 @@
 #include "core/io/query_reader.h"
 #include "core/matrix/gene_alignment.h"
 #include "core/surgery/column_init.h"
+#include "tests/paths.h"
 
 namespace portolan {
 namespace {
 
-constexpr char kVariants[] = PORTOLAN_SOURCE_DIR "/tests/data/variants";
+const std::string kVariants = SourceDir() + "/tests/data/variants";
 
 VariantCells ReadCells() {
   const auto reader = OpenQuery(VariantCountsPath()).value();
@@ -139,7 +140,7 @@ void ConstantNoise::Uniform(const std::string&, std::span<const int64_t> rows, i
 std::string SharedDataPath(const std::string& name) {
   const char* const folder = std::getenv("PORTOLAN_TEST_DATA");
   const std::string path =
-      absl::StrCat(folder != nullptr ? folder : PORTOLAN_SOURCE_DIR "/../shared/data", "/", name);
+      absl::StrCat(folder != nullptr ? folder : SourceDir() + "/../shared/data", "/", name);
   return std::filesystem::exists(path) ? path : "";
 }
 

@@ -67,7 +67,7 @@ class GoldenSurgery : public testing::TestWithParam<double> {
 
   // scvi-tools alternates the batches of these cells.
   Embedding EncodeReferenceBatches(const Model& model) const {
-    return Encode(model, cells_.counts, {0, 1, 0, 1, 0, 1, 0, 1}, CancelToken()).value();
+    return Encode(model, {cells_.counts, {0, 1, 0, 1, 0, 1, 0, 1}}, CancelToken()).value();
   }
 
   std::shared_ptr<const Model> model_;
@@ -237,7 +237,7 @@ TEST_F(SessionTest, TheNegativeElboOfTheExtendedModelIsTheSessions) {
     const auto extended = model->Extend(session->Extract().value()).value();
     std::vector<int32_t> codes = query_.batch_codes;
     for (int32_t& code : codes) code += 2;
-    EXPECT_EQ(NegativeElbo(*extended, query_.counts, codes, noise_, CancelToken()).value(),
+    EXPECT_EQ(NegativeElbo(*extended, {query_.counts, codes}, noise_, CancelToken()).value(),
               session->NegativeElbo(Range(0, 200)).value())
         << variant;
   }

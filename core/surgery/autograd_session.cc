@@ -1,0 +1,187 @@
+#include "core/surgery/autograd_session.h"
+
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_error.h"
+#include "core/base/status_macros.h"
+#include "core/model/torch_runtime.h"
+#include "core/surgery/elbo.h"
+#include "core/surgery/freeze_policy.h"
+
+namespace portolan {
+namespace {
+
+bool IsBuffer(const std::string& key) {
+  return key == "library_log_means" || key == "library_log_vars";
+}
+
+absl::Status CheckpointMismatch(const std::string& what) {
+  return InvalidField("checkpoint", what, "It belongs to another run; start the mapping again");
+}
+
+}  // namespace
+
+absl::Status AutogradSession::TakeColumns(const std::map<std::string, HostTensor>& start) {
+  const auto batches = static_cast<int64_t>(cells_.batches.size());
+  for (const TensorRef& ref : Tensors(networks_)) {
+    if (ref.role != TensorRole::kBatchColumns) continue;
+    const auto it = start.find(ref.key);
+    if (it == start.end() || it->second.dtype() != DType::kFloat32 ||
+        it->second.shape() != std::vector<int64_t>{batches, ref.tensor->size(1)}) {
+      return absl::InternalError(absl::StrCat("no start columns for '", ref.key, "'"));
+    }
+    parent_columns_[ref.key] = *ref.tensor;
+    *ref.tensor = ToTensor(it->second);
+    columns_[ref.key] = *ref.tensor;
+  }
+  return absl::OkStatus();
+}
+
+void AutogradSession::TakeTrained(const FreezeFlags& freeze, bool decays) {
+  for (const TensorRef& ref : Tensors(networks_)) {
+    if (ref.role == TensorRole::kNormStatistic || IsBuffer(ref.key)) continue;
+    const ParameterPolicy policy = PolicyOf(ref.key, freeze);
+    if (!policy.in_optimizer) continue;
+    if (ref.role == TensorRole::kBatchColumns) {
+      if (policy.columns_trained) {
+        ref.tensor->set_requires_grad(true);
+        optimizer_.Add(ref.key, *ref.tensor, /*decay_only=*/false);
+      }
+      if (decays) {
+        const std::string key = BatchColumnsKey(ref.key);
+        owned_[key] = parent_columns_[ref.key].clone();
+        optimizer_.Add(key, owned_[key], /*decay_only=*/true);
+      }
+      continue;
+    }
+    if (!policy.trained && !decays) continue;
+    *ref.tensor = ref.tensor->clone();
+    if (policy.trained) ref.tensor->set_requires_grad(true);
+    owned_[ref.key] = *ref.tensor;
+    const std::string name =
+        ref.role == TensorRole::kWeight ? absl::StrCat(ref.key, "#weight") : ref.key;
+    optimizer_.Add(name, *ref.tensor, !policy.trained);
+  }
+}
+
+void AutogradSession::TakeStatistics(const FreezeFlags& freeze) {
+  std::set<const at::Tensor*> moving;
+  for (FcStack* stack : Stacks(networks_)) {
+    if (!DropoutActive(stack->path, freeze)) stack->dropout = 0;
+    const double momentum = BatchNormMomentum(stack->path, freeze);
+    for (FcLayer& layer : stack->layers) {
+      if (!layer.batch_norm.has_value() || momentum == 0) continue;
+      BatchNorm& norm = *layer.batch_norm;
+      norm.momentum = momentum;
+      norm.running_mean = norm.running_mean.clone();
+      norm.running_var = norm.running_var.clone();
+      moving.insert(&norm.running_mean);
+      moving.insert(&norm.running_var);
+    }
+  }
+  for (const TensorRef& ref : Tensors(networks_)) {
+    if (moving.contains(ref.tensor)) statistics_[ref.key] = *ref.tensor;
+  }
+}
+
+AutogradSession::AutogradSession(const Model& model, const TrainingCells& cells,
+                                 const AdamOptions& adam, NoiseSource& noise)
+    : networks_(model.networks()), cells_(cells), noise_(noise), optimizer_(adam) {}
+
+absl::StatusOr<std::unique_ptr<TrainingSession>> AutogradSession::Create(
+    const Model& model, const TrainingCells& cells,
+    const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
+    const AdamOptions& adam, NoiseSource& noise) {
+  std::unique_ptr<AutogradSession> session(new AutogradSession(model, cells, adam, noise));
+  PORTOLAN_RETURN_IF_ERROR(TorchFence([&]() -> absl::Status {
+    PORTOLAN_RETURN_IF_ERROR(session->TakeColumns(columns));
+    session->TakeTrained(freeze, adam.weight_decay != 0);
+    session->TakeStatistics(freeze);
+    session->reasons_ = FullDeltaReasons(model, freeze, adam);
+    const std::string first = session->networks_.z_encoder.stack.path + ".fc_layers.Layer 0.0.";
+    session->minibatches_.emplace(
+        session->networks_, cells.inputs(),
+        Minibatches::Keep{.first_layer = !session->owned_.contains(first + "weight") &&
+                                         !session->owned_.contains(first + "bias"),
+                          .count_terms = !session->owned_.contains("px_r") &&
+                                         !session->networks_.px_r.requires_grad()});
+    return absl::OkStatus();
+  }));
+  return session;
+}
+
+absl::StatusOr<StepResult> AutogradSession::Step(std::span<const int64_t> rows, double kl_weight,
+                                                 double learning_rate) {
+  StepResult result;
+  PORTOLAN_RETURN_IF_ERROR(TorchFence([&]() -> absl::Status {
+    const LossTerms terms = ComputeLoss(networks_, minibatches_->Make(rows), /*training=*/true,
+                                        RandomUse::kLatentNoise, noise_);
+    const at::Tensor loss =
+        (terms.reconstruction + kl_weight * terms.kl + terms.kl_unweighted).mean();
+    result.loss = loss.item<double>();
+    if (!std::isfinite(result.loss)) {
+      return absl::AbortedError(
+          absl::StrCat("the training loss became ", result.loss,
+                       "; lower the learning rate or look for extreme counts in the query"));
+    }
+    result.reconstruction = ToVector(terms.reconstruction);
+    result.kl = ToVector(terms.kl + terms.kl_unweighted);
+    // Nothing to train (a model that sees the batch nowhere) leaves a loss without a graph.
+    if (loss.requires_grad()) loss.backward();
+    optimizer_.Step(learning_rate);
+    return absl::OkStatus();
+  }));
+  return result;
+}
+
+absl::StatusOr<std::vector<double>> AutogradSession::NegativeElbo(std::span<const int64_t> rows) {
+  std::vector<double> out;
+  PORTOLAN_RETURN_IF_ERROR(TorchFence(
+      [&] { return AppendNegativeElbo(networks_, *minibatches_, rows, noise_, {}, out); }));
+  return out;
+}
+
+absl::StatusOr<Extension> AutogradSession::Extract() const {
+  Extension extension;
+  PORTOLAN_RETURN_IF_ERROR(TorchFence([&] {
+    extension.batches = cells_.batches;
+    for (const auto& [key, tensor] : columns_) extension.columns[key] = ToHost(tensor);
+    for (const auto& [key, tensor] : owned_) extension.replaced[key] = ToHost(tensor);
+    for (const auto& [key, tensor] : statistics_) extension.replaced[key] = ToHost(tensor);
+    extension.reasons = reasons_;
+    return absl::OkStatus();
+  }));
+  return extension;
+}
+
+absl::StatusOr<TensorBundle> AutogradSession::Save() const {
+  TensorBundle bundle;
+  PORTOLAN_RETURN_IF_ERROR(TorchFence([&] {
+    optimizer_.Save(bundle);
+    for (const auto& [key, tensor] : statistics_) {
+      bundle.tensors["statistic/" + key] = ToHost(tensor);
+    }
+    return absl::OkStatus();
+  }));
+  return bundle;
+}
+
+absl::Status AutogradSession::Load(const TensorBundle& bundle) {
+  return TorchFence([&]() -> absl::Status {
+    if (!optimizer_.Load(bundle)) return CheckpointMismatch("its parameters do not fit");
+    for (auto& [key, tensor] : statistics_) {
+      const auto it = bundle.tensors.find("statistic/" + key);
+      if (it == bundle.tensors.end() || it->second.dtype() != DType::kFloat32 ||
+          it->second.shape() != tensor.sizes().vec()) {
+        return CheckpointMismatch(absl::StrCat("its '", key, "' does not fit"));
+      }
+      tensor.copy_(ToTensor(it->second));
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace portolan
