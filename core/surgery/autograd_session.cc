@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
+#include "core/model/host_copy.h"
 #include "core/model/torch_runtime.h"
 #include "core/surgery/elbo.h"
 #include "core/surgery/freeze_policy.h"

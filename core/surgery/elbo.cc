@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/base/status_macros.h"
+#include "core/model/host_copy.h"
 #include "core/model/networks.h"
 
 namespace portolan {
