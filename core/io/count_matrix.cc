@@ -60,13 +60,8 @@ absl::Status CheckIndptr(const CountMatrix& matrix) {
       kWriteAgain);
 }
 
-absl::Status OpenSparse(const Handle& file, const std::string& path, CountMatrix& out) {
-  PORTOLAN_ASSIGN_OR_RETURN(const Handle group, hdf5::OpenGroup(file, path, out.field));
-  PORTOLAN_ASSIGN_OR_RETURN(out.layout, SparseLayout(group, out.field));
-  auto shape = hdf5::IntegersAttribute(group, "shape");
-  if (!shape.has_value()) shape = hdf5::IntegersAttribute(group, "h5sparse_shape");
-  PORTOLAN_RETURN_IF_ERROR(CheckShape(out, shape.value_or(std::vector<int64_t>())));
-
+// The parts of a sparse matrix whose layout is known.
+absl::Status OpenParts(const Handle& group, CountMatrix& out) {
   const auto open = [&](const char* name) {
     return hdf5::OpenDataset(group, name, absl::StrCat(out.field, "/", name));
   };
@@ -89,6 +84,16 @@ absl::Status OpenSparse(const Handle& file, const std::string& path, CountMatrix
   return CheckIndptr(out);
 }
 
+absl::Status OpenSparse(const Handle& file, const std::string& path, CountMatrix& out) {
+  PORTOLAN_ASSIGN_OR_RETURN(const Handle group, hdf5::OpenGroup(file, path, out.field));
+  PORTOLAN_ASSIGN_OR_RETURN(out.layout, SparseLayout(group, out.field));
+  auto shape = hdf5::IntegersAttribute(group, "shape");
+  if (!shape.has_value()) shape = hdf5::IntegersAttribute(group, "h5sparse_shape");
+  PORTOLAN_RETURN_IF_ERROR(CheckShape(out, shape.value_or(std::vector<int64_t>())));
+
+  return OpenParts(group, out);
+}
+
 }  // namespace
 
 absl::StatusOr<CountMatrix> CountMatrix::Open(const Handle& file, const std::string& path,
@@ -106,6 +111,18 @@ absl::StatusOr<CountMatrix> CountMatrix::Open(const Handle& file, const std::str
   } else {
     PORTOLAN_RETURN_IF_ERROR(OpenSparse(file, path, out));
   }
+  return out;
+}
+
+absl::StatusOr<CountMatrix> CountMatrix::OpenCsr(const Handle& group, const std::string& field,
+                                                 int64_t cells, int64_t genes) {
+  const hdf5::Gate gate;
+  CountMatrix out;
+  out.field = field;
+  out.layout = Layout::kCsr;
+  out.cells = cells;
+  out.genes = genes;
+  PORTOLAN_RETURN_IF_ERROR(OpenParts(group, out));
   return out;
 }
 

@@ -28,6 +28,10 @@ struct CountMatrix {
   /// Errors: InvalidField(field) naming what does not fit.
   static absl::StatusOr<CountMatrix> Open(const hdf5::Handle& file, const std::string& path,
                                           const std::string& field, int64_t cells, int64_t genes);
+
+  /// The matrix whose parts data, indices and indptr stand in `group`, by cells. Errors: as above.
+  static absl::StatusOr<CountMatrix> OpenCsr(const hdf5::Handle& group, const std::string& field,
+                                             int64_t cells, int64_t genes);
 };
 
 /// Where a matrix's columns go: -1 where one is dropped.

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -12,6 +11,7 @@
 #include "core/io/dataframe.h"
 #include "core/io/h5ad_proteins.h"
 #include "core/io/hdf5.h"
+#include "core/io/query_checks.h"
 
 namespace portolan {
 namespace {
@@ -19,13 +19,11 @@ namespace {
 using hdf5::Handle;
 using hdf5::ObjectKind;
 
-constexpr int64_t kMostCells = (int64_t{1} << 31) - 1;
-constexpr int64_t kMostGenes = int64_t{1} << 28;
-
 class H5adReader : public QueryReader {
  public:
   H5adReader(Handle file, Dataframe obs) : file_(std::move(file)), obs_(std::move(obs)) {}
 
+  bool IsH5ad() const override { return true; }
   const std::vector<std::string>& cell_names() const override { return obs_.index(); }
   std::vector<std::string> ObsColumnNames() const override { return obs_.columns(); }
   absl::StatusOr<ObsColumn> ReadObs(const std::string& column) override {
@@ -99,6 +97,7 @@ absl::StatusOr<H5adReader::Location> H5adReader::Locate(const MatrixSource& sour
 absl::StatusOr<std::vector<std::string>> H5adReader::GeneNames(const MatrixSource& source) {
   PORTOLAN_ASSIGN_OR_RETURN(const Location location, Locate(source));
   PORTOLAN_ASSIGN_OR_RETURN(const Dataframe var, Dataframe::Open(file_, location.genes));
+  PORTOLAN_RETURN_IF_ERROR(CheckGeneCount(location.genes, var.rows()));
   return var.index();
 }
 
@@ -118,45 +117,20 @@ absl::Status H5adReader::ReadCounts(const MatrixSource& source, const GeneAlignm
                                        sink});
 }
 
-absl::Status CheckCellNames(const std::vector<std::string>& names) {
-  absl::flat_hash_set<absl::string_view> seen;
-  seen.reserve(names.size());
-  int64_t repeats = 0;
-  const std::string* first = nullptr;
-  for (const std::string& name : names) {
-    if (seen.insert(name).second) continue;
-    if (repeats++ == 0) first = &name;
-  }
-  if (repeats == 0) return absl::OkStatus();
-  return InvalidField(
-      "obs_names",
-      absl::StrCat(repeats, " of ", names.size(),
-                   " cell names repeat an earlier one, the first of them \"", *first, "\""),
-      "Make them unique: adata.obs_names_make_unique().");
-}
-
-absl::Status CheckSize(const std::string& field, const char* what, int64_t size, int64_t most) {
-  if (size > 0 && size <= most) return absl::OkStatus();
-  return InvalidField(
-      field, absl::StrCat("a file of ", size, " ", what),
-      size == 0 ? "Send a file with cells and genes." : "Split the file into smaller ones.");
-}
-
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<QueryReader>> OpenH5ad(const std::string& path) {
+absl::StatusOr<std::unique_ptr<QueryReader>> OpenH5ad(Handle file, const std::string& path) {
   const hdf5::Gate gate;
-  PORTOLAN_ASSIGN_OR_RETURN(Handle file, hdf5::OpenFile(path));
   for (const char* part : {"obs", "var"}) {
     if (hdf5::KindOf(file, part) == ObjectKind::kAbsent) {
-      return InvalidField("file", absl::StrCat(path, " is HDF5 but no h5ad: it has no ", part),
-                          "Read it with scanpy and write it as h5ad (adata.write_h5ad).");
+      return InvalidField(
+          "file",
+          absl::StrCat(path, " is HDF5, but neither a 10x matrix nor h5ad: it has no ", part),
+          "Read it with scanpy and write it as h5ad (adata.write_h5ad).");
     }
   }
   PORTOLAN_ASSIGN_OR_RETURN(Dataframe obs, Dataframe::Open(file, "obs"));
-  PORTOLAN_ASSIGN_OR_RETURN(const Dataframe var, Dataframe::Open(file, "var"));
-  PORTOLAN_RETURN_IF_ERROR(CheckSize("obs", "cells", obs.rows(), kMostCells));
-  PORTOLAN_RETURN_IF_ERROR(CheckSize("var", "genes", var.rows(), kMostGenes));
+  PORTOLAN_RETURN_IF_ERROR(CheckCellCount("obs", obs.rows()));
   PORTOLAN_RETURN_IF_ERROR(CheckCellNames(obs.index()));
   return std::make_unique<H5adReader>(std::move(file), std::move(obs));
 }

@@ -113,6 +113,17 @@ absl::Status CheckCategories(const std::string& field, std::span<const int32_t> 
   return absl::OkStatus();
 }
 
+// A data frame without columns.
+absl::Status WriteFrame(const Handle& file, const std::string& name,
+                        std::span<const std::string> index) {
+  PORTOLAN_ASSIGN_OR_RETURN(const Handle frame, hdf5::CreateGroup(file, name));
+  PORTOLAN_RETURN_IF_ERROR(h5ad::SetEncoding(frame, "dataframe", "0.2.0"));
+  PORTOLAN_RETURN_IF_ERROR(hdf5::SetAttribute(frame, "_index", std::string("_index")));
+  PORTOLAN_RETURN_IF_ERROR(
+      hdf5::SetAttribute(frame, "column-order", std::span<const std::string>()));
+  return h5ad::WriteStringArray(frame, "_index", index);
+}
+
 bool HoldsCounts(const std::string& name) {
   return name == "X" || name == "layers" || name == "raw" || absl::StartsWith(name, "raw.");
 }
@@ -125,6 +136,11 @@ absl::StatusOr<std::unique_ptr<ResultWriter>> ResultWriter::Create(
   return H5adResultWriter::Create(query_path, output_path, options);
 }
 
+absl::StatusOr<std::unique_ptr<ResultWriter>> ResultWriter::CreateNew(
+    std::span<const std::string> cell_names, const std::string& output_path) {
+  return H5adResultWriter::CreateNew(cell_names, output_path);
+}
+
 absl::StatusOr<std::unique_ptr<ResultWriter>> H5adResultWriter::Create(
     const std::string& query_path, const std::string& output_path,
     const ResultWriterOptions& options) {
@@ -133,6 +149,27 @@ absl::StatusOr<std::unique_ptr<ResultWriter>> H5adResultWriter::Create(
     return FieldError(absl::StatusCode::kNotFound, "file",
                       absl::StrCat(query_path, " does not exist"), "Check the path.");
   }
+  PORTOLAN_RETURN_IF_ERROR(CheckOutput(output_path));
+  std::unique_ptr<H5adResultWriter> writer(new H5adResultWriter(output_path));
+  PORTOLAN_RETURN_IF_ERROR(writer->CopyQuery(query_path, options));
+  return writer;
+}
+
+absl::StatusOr<std::unique_ptr<ResultWriter>> H5adResultWriter::CreateNew(
+    std::span<const std::string> cell_names, const std::string& output_path) {
+  const hdf5::Gate gate;
+  PORTOLAN_RETURN_IF_ERROR(CheckOutput(output_path));
+  std::unique_ptr<H5adResultWriter> writer(new H5adResultWriter(output_path));
+  writer->cells_ = static_cast<int64_t>(cell_names.size());
+  PORTOLAN_RETURN_IF_ERROR(writer->CreateTemporary());
+  PORTOLAN_RETURN_IF_ERROR(writer->Explain(WriteFrame(writer->file_, "obs", cell_names)));
+  PORTOLAN_RETURN_IF_ERROR(writer->Explain(WriteFrame(writer->file_, "var", {})));
+  PORTOLAN_RETURN_IF_ERROR(writer->AddUsualParts());
+  return writer;
+}
+
+absl::Status H5adResultWriter::CheckOutput(const std::string& output_path) {
+  std::error_code error;
   if (output_path.empty() || std::filesystem::is_directory(output_path, error)) {
     return InvalidField("output", absl::StrCat("\"", output_path, "\" is no name of a file"),
                         "Name the h5ad file to write.");
@@ -141,9 +178,7 @@ absl::StatusOr<std::unique_ptr<ResultWriter>> H5adResultWriter::Create(
     return CannotWrite(output_path, ENOENT,
                        absl::StrCat("the folder ", Folder(output_path), " does not exist"));
   }
-  std::unique_ptr<H5adResultWriter> writer(new H5adResultWriter(output_path));
-  PORTOLAN_RETURN_IF_ERROR(writer->CopyQuery(query_path, options));
-  return writer;
+  return absl::OkStatus();
 }
 
 H5adResultWriter::H5adResultWriter(std::string output_path) : output_path_(std::move(output_path)) {
@@ -157,14 +192,7 @@ H5adResultWriter::~H5adResultWriter() {
   if (temporary_exists_) std::filesystem::remove(temporary_path_, error);
 }
 
-absl::Status H5adResultWriter::CopyQuery(const std::string& query_path,
-                                         const ResultWriterOptions& options) {
-  const hdf5::Gate gate;
-  PORTOLAN_ASSIGN_OR_RETURN(const Handle query, hdf5::OpenFile(query_path));
-  PORTOLAN_ASSIGN_OR_RETURN(const Dataframe obs, Dataframe::Open(query, "obs"));
-  cells_ = obs.rows();
-  PORTOLAN_ASSIGN_OR_RETURN(const std::vector<std::string> names, hdf5::Children(query));
-
+absl::Status H5adResultWriter::CreateTemporary() {
   // What a killed process of the same number left behind.
   std::error_code error;
   std::filesystem::remove(temporary_path_, error);
@@ -175,15 +203,30 @@ absl::Status H5adResultWriter::CopyQuery(const std::string& query_path,
   }
   file_ = *std::move(created);
   temporary_exists_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status H5adResultWriter::AddUsualParts() {
+  for (const char* dict : {"obsm", "uns"}) {
+    PORTOLAN_RETURN_IF_ERROR(Explain(h5ad::OpenOrCreateDict(file_, dict).status()));
+  }
+  return Explain(h5ad::SetEncoding(file_, "anndata", "0.1.0"));
+}
+
+absl::Status H5adResultWriter::CopyQuery(const std::string& query_path,
+                                         const ResultWriterOptions& options) {
+  const hdf5::Gate gate;
+  PORTOLAN_ASSIGN_OR_RETURN(const Handle query, hdf5::OpenFile(query_path));
+  PORTOLAN_ASSIGN_OR_RETURN(const Dataframe obs, Dataframe::Open(query, "obs"));
+  cells_ = obs.rows();
+  PORTOLAN_ASSIGN_OR_RETURN(const std::vector<std::string> names, hdf5::Children(query));
+  PORTOLAN_RETURN_IF_ERROR(CreateTemporary());
   for (const std::string& name : names) {
     if (options.without_counts && HoldsCounts(name)) continue;
     PORTOLAN_RETURN_IF_ERROR(Explain(hdf5::Copy(query, name, file_, name)));
   }
   PORTOLAN_RETURN_IF_ERROR(Explain(h5ad::ModerniseLayout(query, file_)));
-  for (const char* dict : {"obsm", "uns"}) {
-    PORTOLAN_RETURN_IF_ERROR(Explain(h5ad::OpenOrCreateDict(file_, dict).status()));
-  }
-  return Explain(h5ad::SetEncoding(file_, "anndata", "0.1.0"));
+  return AddUsualParts();
 }
 
 absl::Status H5adResultWriter::WriteObsm(const std::string& name, int64_t width,

@@ -18,6 +18,8 @@ class H5adResultWriter : public ResultWriter {
   static absl::StatusOr<std::unique_ptr<ResultWriter>> Create(const std::string& query_path,
                                                               const std::string& output_path,
                                                               const ResultWriterOptions& options);
+  static absl::StatusOr<std::unique_ptr<ResultWriter>> CreateNew(
+      std::span<const std::string> cell_names, const std::string& output_path);
   ~H5adResultWriter() override;
 
   absl::Status WriteObsm(const std::string& name, int64_t width,
@@ -30,6 +32,9 @@ class H5adResultWriter : public ResultWriter {
  private:
   explicit H5adResultWriter(std::string output_path);
 
+  static absl::Status CheckOutput(const std::string& output_path);
+  absl::Status CreateTemporary();
+  absl::Status AddUsualParts();
   absl::Status CopyQuery(const std::string& query_path, const ResultWriterOptions& options);
   absl::Status AppendObsColumn(const hdf5::Handle& obs, const std::string& name) const;
   absl::Status CheckOpen() const;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,9 @@ class QueryReader {
  public:
   virtual ~QueryReader() = default;
 
+  /// Whether the file is an h5ad file, which a result can be a copy of.
+  virtual bool IsH5ad() const { return false; }
+
   /// obs names, in file order.
   virtual const std::vector<std::string>& cell_names() const = 0;
 
@@ -46,17 +50,17 @@ class QueryReader {
   virtual absl::StatusOr<std::vector<std::string>> GeneNames(const MatrixSource& source) = 0;
 
   /// Names of the obs columns.
-  virtual std::vector<std::string> ObsColumnNames() const = 0;
+  virtual std::vector<std::string> ObsColumnNames() const { return {}; }
 
   /// Error: InvalidField("obs") naming the column asked for and those that exist.
-  virtual absl::StatusOr<ObsColumn> ReadObs(const std::string& column) = 0;
+  virtual absl::StatusOr<ObsColumn> ReadObs(const std::string& column);
 
   using BlockSink = std::function<absl::Status(int64_t first_row, CsrMatrix block)>;
 
   /// Streams the counts in row order, cut down to the reference's genes, checked by CountCheck.
   /// Blocks have at most `max_rows` rows (the last may be shorter); peak memory grows with the
-  /// reference's genes and `max_rows`, not with the file's genes (a CSC file keeps the matching
-  /// entries of all its rows). Stops at the sink's first error.
+  /// reference's genes and `max_rows`, not with the file's genes (what is not stored by cells keeps
+  /// the matching entries of all its cells). Stops at the sink's first error.
   virtual absl::Status ReadCounts(const MatrixSource& source, const GeneAlignment& alignment,
                                   int64_t max_rows, const CancelToken& cancel,
                                   const BlockSink& sink) = 0;
@@ -78,8 +82,16 @@ class QueryReader {
                                     const ProteinSink& sink);
 };
 
-/// Opens an h5ad file (anndata 0.7 to today). Errors: kNotFound, or InvalidField for what is no
-/// HDF5 file, is truncated, has no cells, no genes, or duplicate cell names.
-absl::StatusOr<std::unique_ptr<QueryReader>> OpenQuery(const std::string& path);
+struct OpenQueryOptions {
+  /// Tells symbols from ids where a file has both, and a table's genes from its cells.
+  std::span<const std::string> reference_genes = {};
+};
+
+/// Opens a file or folder, whose format is found by its content: h5ad (anndata 0.7 to today), 10x
+/// HDF5 (Cell Ranger 2 and later), a folder or matrix in Matrix Market format with its names beside
+/// it ("MEX"), or a table of text (csv, tsv); text may be compressed with gzip. Errors: kNotFound,
+/// or InvalidField for what is none of these, is truncated, has no cells, or duplicate cell names.
+absl::StatusOr<std::unique_ptr<QueryReader>> OpenQuery(const std::string& path,
+                                                       const OpenQueryOptions& options = {});
 
 }  // namespace portolan

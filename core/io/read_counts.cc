@@ -1,11 +1,11 @@
 // Streaming a count matrix in row order, whatever order it is stored in.
 #include <algorithm>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
 #include "core/io/count_matrix.h"
+#include "core/io/matched_columns.h"
 #include "core/io/row_blocks.h"
 
 namespace portolan {
@@ -36,78 +36,6 @@ absl::Status IndexOutOfRange(const CountMatrix& matrix, int64_t index, int64_t l
   return InvalidField(absl::StrCat(matrix.field, "/indices"),
                       absl::StrCat("the index ", index, " in a matrix of ", limit),
                       "The file is damaged: write it again with anndata (adata.write_h5ad).");
-}
-
-// The matching genes' counts, one column after the other: what a matrix stored by columns leaves in
-// memory until its rows can be told.
-struct MatchedColumns {
-  std::vector<int32_t> gene;        // reference gene of each column
-  std::vector<int64_t> offsets{0};  // into the next two; one more than columns
-  std::vector<int32_t> rows;        // ascending within a column
-  std::vector<float> values;
-
-  void EndColumn(int32_t reference_gene) {
-    SortTail();
-    gene.push_back(reference_gene);
-    offsets.push_back(static_cast<int64_t>(rows.size()));
-  }
-
- private:
-  void SortTail();
-};
-
-void MatchedColumns::SortTail() {
-  const auto first = rows.begin() + offsets.back();
-  if (std::is_sorted(first, rows.end())) return;
-  std::vector<size_t> order(rows.end() - first);
-  std::iota(order.begin(), order.end(), static_cast<size_t>(offsets.back()));
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a] < rows[b]; });
-  std::vector<int32_t> sorted_rows;
-  std::vector<float> sorted_values;
-  for (const size_t i : order) {
-    sorted_rows.push_back(rows[i]);
-    sorted_values.push_back(values[i]);
-  }
-  std::copy(sorted_rows.begin(), sorted_rows.end(), first);
-  std::copy(sorted_values.begin(), sorted_values.end(), values.begin() + offsets.back());
-}
-
-// Emits the rows of columns held in memory, `max_rows` at a time.
-absl::Status EmitRows(const MatchedColumns& columns, int64_t cells,
-                      const ReadCountsRequest& request, RowBlocks& blocks) {
-  std::vector<int64_t> cursor(columns.offsets.begin(), columns.offsets.end() - 1);
-  std::vector<int64_t> start(static_cast<size_t>(std::min(request.max_rows, cells)) + 1);
-  std::vector<int32_t> genes;
-  std::vector<float> values;
-  for (int64_t first = 0; first < cells; first += request.max_rows) {
-    PORTOLAN_RETURN_IF_ERROR(request.cancel.Check());
-    const int64_t count = std::min(request.max_rows, cells - first);
-    const int64_t end = first + count;
-    // Count per row, then place: a transposition of this range of rows.
-    std::fill(start.begin(), start.end(), 0);
-    for (size_t c = 0; c < cursor.size(); ++c) {
-      for (int64_t i = cursor[c]; i < columns.offsets[c + 1] && columns.rows[i] < end; ++i) {
-        ++start[columns.rows[i] - first + 1];
-      }
-    }
-    std::partial_sum(start.begin(), start.end(), start.begin());
-    genes.resize(start[count]);
-    values.resize(start[count]);
-    std::vector<int64_t> place(start.begin(), start.begin() + count);
-    for (size_t c = 0; c < cursor.size(); ++c) {
-      int64_t& i = cursor[c];
-      for (; i < columns.offsets[c + 1] && columns.rows[i] < end; ++i) {
-        const int64_t at = place[columns.rows[i] - first]++;
-        genes[at] = columns.gene[c];
-        values[at] = columns.values[i];
-      }
-    }
-    for (int64_t row = 0; row < count; ++row) {
-      for (int64_t i = start[row]; i < start[row + 1]; ++i) blocks.Add(genes[i], values[i]);
-      PORTOLAN_RETURN_IF_ERROR(blocks.EndRow());
-    }
-  }
-  return blocks.Finish();
 }
 
 // Reads a matrix whose values are T and whose indices are I in memory.
@@ -196,8 +124,7 @@ class SparseReader {
         return IndexOutOfRange(matrix_, row, matrix_.cells);
       }
       if (!keep || values_[i] == T{0}) continue;
-      out.rows.push_back(static_cast<int32_t>(row));
-      out.values.push_back(static_cast<float>(values_[i]));
+      out.Add(static_cast<int32_t>(row), static_cast<float>(values_[i]));
     }
     return absl::OkStatus();
   }
@@ -265,8 +192,7 @@ absl::StatusOr<MatchedColumns> ReadDenseByColumns(const CountMatrix& matrix, int
       for (int64_t row = 0; row < matrix.cells; ++row) {
         const T value = slab[row * columns + column];
         if (value == T{0}) continue;
-        out.rows.push_back(static_cast<int32_t>(row));
-        out.values.push_back(static_cast<float>(value));
+        out.Add(static_cast<int32_t>(row), static_cast<float>(value));
       }
       out.EndColumn(gene);
     }
@@ -299,7 +225,7 @@ absl::Status ReadDense(const CountMatrix& matrix, const ReadCountsRequest& reque
       const MatchedColumns columns,
       ReadDenseByColumns<T>(matrix, Step(matrix.genes, matrix.cells, chunk_columns, sizeof(T)),
                             request));
-  return EmitRows(columns, matrix.cells, request, blocks);
+  return columns.EmitRows(matrix.cells, request.max_rows, request.cancel, blocks);
 }
 
 template <typename T, typename I>
@@ -308,7 +234,7 @@ absl::Status ReadSparse(const CountMatrix& matrix, const ReadCountsRequest& requ
   SparseReader<T, I> reader(matrix, request);
   if (matrix.layout == CountMatrix::Layout::kCsr) return reader.ReadRows(blocks);
   PORTOLAN_ASSIGN_OR_RETURN(const MatchedColumns columns, reader.ReadColumns());
-  return EmitRows(columns, matrix.cells, request, blocks);
+  return columns.EmitRows(matrix.cells, request.max_rows, request.cancel, blocks);
 }
 
 template <typename T>

@@ -16,7 +16,7 @@ struct ResultWriterOptions {
   bool without_counts = false;
 };
 
-/// Writes a query file's content plus what a mapping added, as h5ad that anndata, scanpy and
+/// Writes a query's content plus what a mapping added, as h5ad that anndata, scanpy and
 /// scvi-tools read back. Written under a temporary name beside the target; only Finish() makes it
 /// visible, so a half-written result is never found. Not thread-safe.
 class ResultWriter {
@@ -27,6 +27,10 @@ class ResultWriter {
   static absl::StatusOr<std::unique_ptr<ResultWriter>> Create(
       const std::string& query_path, const std::string& output_path,
       const ResultWriterOptions& options = {});
+
+  /// Starts a file of its own, for a query that is no h5ad file: obs with these cells, no genes.
+  static absl::StatusOr<std::unique_ptr<ResultWriter>> CreateNew(
+      std::span<const std::string> cell_names, const std::string& output_path);
 
   /// obsm[name] = rows x width, float32, row-major. Replaces one of that name.
   virtual absl::Status WriteObsm(const std::string& name, int64_t width,

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "core/io/h5ad_encoding.h"
@@ -158,14 +159,39 @@ void H5adBuilder::Csr(const std::string& path, int64_t rows, int64_t columns,
 
 void H5adBuilder::Close() { Require(hdf5::CloseFile(std::move(file_)).ok(), "closing"); }
 
-Readback ReadAll(const std::string& path, const std::string& source, int64_t max_rows) {
+ProteinReadback ReadProteins(const std::string& path, const ProteinSource& source,
+                             const std::vector<std::string>& panel, int64_t max_rows) {
+  ProteinReadback out;
+  const auto reader = OpenQuery(path);
+  if (!reader.ok()) return {reader.status(), {}, {}, {}};
+  auto names = (*reader)->ProteinNames(source);
+  if (!names.ok()) return {names.status(), {}, {}, {}};
+  out.names = *std::move(names);
+  const auto alignment = ProteinAlignment::Create(panel, out.names);
+  if (!alignment.ok()) return {alignment.status(), {}, {}, {}};
+  out.status = (*reader)->ReadProteins(
+      source, *alignment, max_rows, CancelToken(), [&](int64_t first, std::vector<float> values) {
+        out.block_starts.push_back(first);
+        out.values.insert(out.values.end(), values.begin(), values.end());
+        return absl::OkStatus();
+      });
+  return out;
+}
+
+Readback ReadAll(const std::string& path, const std::string& source, int64_t max_rows,
+                 const std::vector<std::string>& reference_genes) {
   Readback out;
-  auto reader = OpenQuery(path);
+  auto reader = OpenQuery(path, {.reference_genes = reference_genes});
   if (!reader.ok()) return {reader.status(), {}, {}, {}};
   auto genes = (*reader)->GeneNames({source});
   if (!genes.ok()) return {genes.status(), {}, {}, {}};
   out.genes = *std::move(genes);
-  const auto alignment = GeneAlignment::Create(out.genes, out.genes, {});
+  std::vector<std::string> reference;
+  std::set<std::string> seen;
+  for (const std::string& gene : out.genes) {
+    if (seen.insert(gene).second) reference.push_back(gene);
+  }
+  const auto alignment = GeneAlignment::Create(reference, out.genes, {});
   if (!alignment.ok()) return {alignment.status(), {}, {}, {}};
   out.status = (*reader)->ReadCounts({source}, *alignment, max_rows, CancelToken(),
                                      [&](int64_t first, CsrMatrix block) {

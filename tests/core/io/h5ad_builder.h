@@ -46,13 +46,24 @@ class H5adBuilder {
   hdf5::Handle file_;
 };
 
-/// The whole matrix, dense, as read back with the file's own genes as the reference.
+/// The whole matrix, dense, as read back with the file's own genes, each once, as the reference.
 struct Readback {
   absl::Status status;
   std::vector<std::string> genes;
   std::vector<std::vector<float>> rows;
   std::vector<int64_t> block_rows;
 };
-Readback ReadAll(const std::string& path, const std::string& source = "X", int64_t max_rows = 1000);
+Readback ReadAll(const std::string& path, const std::string& source = "X", int64_t max_rows = 1000,
+                 const std::vector<std::string>& reference_genes = {});
+
+/// Protein counts as read back, cut to `panel`.
+struct ProteinReadback {
+  absl::Status status;
+  std::vector<std::string> names;
+  std::vector<float> values;
+  std::vector<int64_t> block_starts;
+};
+ProteinReadback ReadProteins(const std::string& path, const ProteinSource& source,
+                             const std::vector<std::string>& panel, int64_t max_rows = 3);
 
 }  // namespace portolan::testing_io

@@ -18,6 +18,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 using testing_io::H5adBuilder;
+using testing_io::ProteinReadback;
+using testing_io::ReadProteins;
 using testing_io::SharedDataPath;
 using testing_io::TempPath;
 using Names = std::vector<std::string>;
@@ -26,32 +28,6 @@ constexpr int64_t kCells = 4;
 const Names kPanel = {"CD4_TotalSeqB", "CD3_TotalSeqB", "CD8a_TotalSeqB"};
 // Cells x (CD3, x, CD4).
 const std::vector<double> kProteins = {1, 9, 2, 0, 9, 4, 5, 9, 0, 7, 9, 8};
-
-struct Proteins {
-  absl::Status status;
-  Names names;
-  std::vector<float> values;
-  std::vector<int64_t> block_starts;
-};
-
-Proteins ReadProteins(const std::string& path, const ProteinSource& source, const Names& panel,
-                      int64_t max_rows = 3) {
-  Proteins out;
-  const auto reader = OpenQuery(path);
-  if (!reader.ok()) return {reader.status(), {}, {}, {}};
-  auto names = (*reader)->ProteinNames(source);
-  if (!names.ok()) return {names.status(), {}, {}, {}};
-  out.names = *std::move(names);
-  const auto alignment = ProteinAlignment::Create(panel, out.names);
-  if (!alignment.ok()) return {alignment.status(), {}, {}, {}};
-  out.status = (*reader)->ReadProteins(
-      source, *alignment, max_rows, CancelToken(), [&](int64_t first, std::vector<float> values) {
-        out.block_starts.push_back(first);
-        out.values.insert(out.values.end(), values.begin(), values.end());
-        return absl::OkStatus();
-      });
-  return out;
-}
 
 std::string FieldOf(const absl::Status& status) {
   const auto violation = GetFieldViolation(status);
@@ -116,7 +92,7 @@ TEST(H5adProteins, AreTheSameFromFrameArrayAndSparseMatrix) {
                                File([](auto& b) { WriteDense(b, kProteins); }),
                                File([](auto& b) { WriteSparse(b, kProteins); })};
   for (const std::string& path : paths) {
-    const Proteins got = ReadProteins(path, named, kPanel);
+    const ProteinReadback got = ReadProteins(path, named, kPanel);
     ASSERT_TRUE(got.status.ok()) << got.status;
     EXPECT_THAT(got.names, SizeIs(3));
     EXPECT_THAT(got.values, ElementsAre(2, 1, 0, 4, 0, 0, 0, 5, 0, 8, 7, 0));
@@ -197,13 +173,15 @@ TEST(H5adProteins, RefusesWhatDoesNotFit) {
 TEST(H5adProteins, OfSharedFiles) {
   const std::string cite = SharedDataPath("counts/pbmc10k_cite_6855.h5ad");
   if (cite.empty()) GTEST_SKIP() << "the shared test data is absent";
-  const Proteins reference = ReadProteins(cite, {"protein_expression", ""}, {"CD3", "CD4"}, 1000);
+  const ProteinReadback reference =
+      ReadProteins(cite, {"protein_expression", ""}, {"CD3", "CD4"}, 1000);
   ASSERT_TRUE(reference.status.ok()) << reference.status;
   EXPECT_THAT(reference.names, SizeIs(14));
   EXPECT_THAT(reference.values, SizeIs(2 * 6855));
   // Another panel, as an array in the layout of anndata 0.7; 14 of its 29 are the reference's.
-  const Proteins query = ReadProteins(SharedDataPath("counts/pbmc_5k_protein_v3.h5ad"),
-                                      {"protein_expression", "protein_names"}, reference.names, 64);
+  const ProteinReadback query =
+      ReadProteins(SharedDataPath("counts/pbmc_5k_protein_v3.h5ad"),
+                   {"protein_expression", "protein_names"}, reference.names, 64);
   ASSERT_TRUE(query.status.ok()) << query.status;
   EXPECT_THAT(query.names, SizeIs(29));
   EXPECT_THAT(query.values, SizeIs(14 * 200));
