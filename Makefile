@@ -3,6 +3,8 @@
 
 JOBS ?= $(shell scripts/jobs.sh)
 CMAKE_ARGS ?=
+FUZZ_SECONDS ?= 600
+FUZZERS ?=
 PROGRAMS := portolan portolan-server portolan-goldens
 
 ifneq ($(shell command -v ccache),)
@@ -13,11 +15,11 @@ configure = cmake --preset $(1) -DPORTOLAN_BENCH=$(or $(2),OFF) $(LAUNCHER) $(CM
 SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test asan demo bench format tidy clean
+.PHONY: help build test asan demo bench format tidy fuzz clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: JOBS=$(JOBS) (compilers and tests at once), CMAKE_ARGS, SKIP_DEPS=1, PORTOLAN_TEST_DATA"
+	@echo "Variables: JOBS=$(JOBS) (compilers and tests at once), CMAKE_ARGS, SKIP_DEPS=1, PORTOLAN_TEST_DATA, FUZZ_SECONDS=$(FUZZ_SECONDS), FUZZERS"
 
 build:  ## build the programs into build/bin/
 	@scripts/dependencies.sh build test
@@ -58,5 +60,11 @@ tidy:  ## run clang-tidy on core, client, server and tools
 	cmake --build --preset release --parallel $(JOBS) --target portolan_proto
 	scripts/tidy.sh $(JOBS) build
 
+fuzz:  ## run every fuzzer for FUZZ_SECONDS (or FUZZERS="query_mex ...")
+	@scripts/dependencies.sh build test fuzz
+	$(call configure,fuzz)
+	cmake --build --preset fuzz --parallel $(JOBS)
+	scripts/fuzz.sh $(FUZZ_SECONDS) build-fuzz $(FUZZERS)
+
 clean:  ## remove what the other commands made
-	rm -rf build build-asan build-dev demo/out
+	rm -rf build build-asan build-dev build-fuzz demo/out

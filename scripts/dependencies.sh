@@ -16,6 +16,7 @@ test="libgtest-dev libgmock-dev"
 bench="libbenchmark-dev"
 format="clang-format-14"
 tidy="clang-tidy-14"
+fuzz="clang-14 libclang-rt-14-dev"
 
 packages=""
 for group in "$@"; do
@@ -25,8 +26,9 @@ for group in "$@"; do
     bench) packages="$packages $bench" ;;
     format) packages="$packages $format" ;;
     tidy) packages="$packages $tidy" ;;
+    fuzz) packages="$packages $fuzz" ;;
     *)
-      echo "dependencies.sh: unknown group '$group': use build, test, bench, format or tidy" >&2
+      echo "dependencies.sh: unknown group '$group': use build, test, bench, format, tidy or fuzz" >&2
       exit 2
       ;;
   esac
