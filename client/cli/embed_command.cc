@@ -68,7 +68,7 @@ absl::Status EmbedWith(Client& client, const EmbedArguments& arguments, Invocati
                            .genes = query.WireGenes(),
                            .batches = query.batches().names,
                            .cells = query.batches().cells};
-  PORTOLAN_RETURN_IF_ERROR(WriteResult(arguments.output, result.rows, report.labels,
+  PORTOLAN_RETURN_IF_ERROR(WriteResult(arguments.output, query, result.rows, report.labels,
                                        ReportJson(report, context, BatchKeys::kHdf5),
                                        client.interrupted()));
   std::ostream& out = invocation.console.out;
@@ -101,10 +101,6 @@ void AddEmbedCommand(CLI::App& app, Invocation& invocation) {
   auto arguments = std::make_shared<EmbedArguments>();
   AddQueryOptions(*embed, arguments->query, arguments->output, arguments->atlas,
                   arguments->version);
-  CLI::Option_group* batches = embed->add_option_group("Batches");
-  batches->add_option("--batch-key", arguments->query.batch_key, "The obs column with the batches");
-  batches->add_option("--batch", arguments->query.batch, "The batch of all cells");
-  batches->require_option(1);
   embed->callback([arguments, &invocation] {
     arguments->output.query_path = arguments->query.path;
     invocation.run = [arguments](Invocation& run) { return Embed(*arguments, run); };

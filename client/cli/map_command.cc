@@ -88,7 +88,7 @@ absl::Status MapWith(Client& client, const MapArguments& arguments, Invocation& 
   (*report.mutable_seconds())["download"] = SecondsSince(start);
 
   const std::vector<std::string> labels(report.labels().begin(), report.labels().end());
-  PORTOLAN_RETURN_IF_ERROR(WriteResult(arguments.output, rows, labels,
+  PORTOLAN_RETURN_IF_ERROR(WriteResult(arguments.output, query, rows, labels,
                                        ReportJson(report, context, BatchKeys::kHdf5),
                                        client.interrupted()));
   std::ostream& out = invocation.console.out;

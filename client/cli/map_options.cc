@@ -62,7 +62,10 @@ void SetIf(const std::optional<Value>& value, Setter set) {
 
 void AddQueryOptions(CLI::App& command, QueryArguments& query, OutputArguments& output,
                      std::string& atlas, std::string& version) {
-  command.add_option("query", query.path, "The query cells, an h5ad file with raw counts")
+  command
+      .add_option("query", query.path,
+                  "The query cells with raw counts: an h5ad or 10x HDF5 file, a folder with "
+                  "matrix.mtx, or a table (csv, tsv)")
       ->required();
   command.add_option("--atlas", atlas, "Name of the atlas")->required();
   command.add_option("--version", version, "An id, the start of one, 'reference' or 'latest'")
@@ -77,14 +80,16 @@ void AddQueryOptions(CLI::App& command, QueryArguments& query, OutputArguments& 
   command.add_option("--chunk-cells", query.chunk_cells, "Cells read at a time")
       ->check(CLI::Range(int64_t{1}, kLargestChunk))
       ->capture_default_str();
+  CLI::Option_group* batches = command.add_option_group("Batches");
+  batches->add_option("--batch-key", query.batch_key, "The obs column with the batches");
+  batches->add_option("--batch", query.batch, "The batch of all cells");
+  batches->require_option(1);
   command.add_flag("--slim", output.slim, "Leave X, layers and raw out of the result");
   command.add_option("-o,--output", output.output_path, "The result, an h5ad file")->required();
 }
 
 void AddMapOptions(CLI::App& command, MapArguments& arguments) {
   AddQueryOptions(command, arguments.query, arguments.output, arguments.atlas, arguments.version);
-  command.add_option("--batch-key", arguments.query.batch_key, "The obs column with the batches")
-      ->required();
   AddTrainingOptions(command, arguments);
   AddFreezeOptions(command, arguments);
 }

@@ -36,7 +36,7 @@ struct MapArguments {
   std::optional<bool> freeze_classifier;
 };
 
-/// Options that `map` and `embed` share: the file, its matrix, the output.
+/// Options that `map` and `embed` share: the file, its matrix and batches, the output.
 void AddQueryOptions(CLI::App& command, QueryArguments& query, OutputArguments& output,
                      std::string& atlas, std::string& version);
 

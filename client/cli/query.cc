@@ -62,7 +62,8 @@ absl::StatusOr<BatchAssignment> ReadBatches(const QueryArguments& arguments, Que
     return InvalidField("batch_key",
                         absl::StrCat("obs has no column '", arguments.batch_key,
                                      "'; its columns are: ", NameList(columns)),
-                        "Name the obs column that tells the batches apart with --batch-key.");
+                        "Name the obs column that tells the batches apart with --batch-key, or "
+                        "the one batch of all cells with --batch.");
   }
   PORTOLAN_ASSIGN_OR_RETURN(const ObsColumn column, reader.ReadObs(arguments.batch_key));
   return AssignBatches(arguments.batch_key, column, cell_names);
@@ -150,12 +151,13 @@ Query::Query(QueryArguments arguments, std::vector<std::string> genes,
       batches_(std::move(batches)) {}
 
 absl::StatusOr<Query> Query::Open(const QueryArguments& arguments, const v1::Version& version) {
-  PORTOLAN_ASSIGN_OR_RETURN(std::unique_ptr<QueryReader> reader, OpenQuery(arguments.path));
+  std::vector<std::string> genes(version.genes().begin(), version.genes().end());
+  PORTOLAN_ASSIGN_OR_RETURN(std::unique_ptr<QueryReader> reader,
+                            OpenQuery(arguments.path, {.reference_genes = genes}));
   PORTOLAN_ASSIGN_OR_RETURN(BatchAssignment batches, ReadBatches(arguments, *reader));
   PORTOLAN_RETURN_IF_ERROR(CheckUtf8("obs_names", "the name of cell", reader->cell_names()));
   PORTOLAN_RETURN_IF_ERROR(CheckUtf8(arguments.batch_key.empty() ? "batch" : "batch_key",
                                      "the name of batch", batches.names));
-  std::vector<std::string> genes(version.genes().begin(), version.genes().end());
   PORTOLAN_ASSIGN_OR_RETURN(const std::vector<std::string> query_genes,
                             reader->GeneNames(SourceOf(arguments)));
   GeneAlignmentOptions options;
@@ -165,6 +167,12 @@ absl::StatusOr<Query> Query::Open(const QueryArguments& arguments, const v1::Ver
       GeneAlignment::Create(genes, query_genes, reader->cell_names(), options));
   return Query(arguments, std::move(genes), std::move(reader), std::move(alignment),
                std::move(batches));
+}
+
+std::string Query::batch_column() const {
+  std::string name = arguments_.batch_key.empty() ? "batch" : arguments_.batch_key;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
 }
 
 v1::GeneReport Query::WireGenes() const {

@@ -58,6 +58,11 @@ class Query {
   /// the columns that exist when it is none of them.
   static absl::StatusOr<Query> Open(const QueryArguments& arguments, const v1::Version& version);
 
+  /// Whether the result can be a copy of the file.
+  bool IsH5ad() const { return reader_->IsH5ad(); }
+  /// The name of the column that tells the batches apart, as one link of HDF5.
+  std::string batch_column() const;
+
   int64_t cells() const { return static_cast<int64_t>(reader_->cell_names().size()); }
   const std::vector<std::string>& cell_names() const { return reader_->cell_names(); }
   const BatchAssignment& batches() const { return batches_; }

@@ -35,16 +35,33 @@ absl::Status CheckOutput(const OutputArguments& output) {
   return absl::OkStatus();
 }
 
-absl::Status WriteResult(const OutputArguments& output, const EmbeddingRows& rows,
-                         const std::vector<std::string>& labels, const nlohmann::json& report,
-                         const CancelToken& cancel) {
+namespace {
+
+using WriterOr = absl::StatusOr<std::unique_ptr<ResultWriter>>;
+
+WriterOr StartResult(const OutputArguments& output, const Query& query) {
+  if (query.IsH5ad()) {
+    return ResultWriter::Create(output.query_path, output.output_path,
+                                {.without_counts = output.slim});
+  }
+  WriterOr writer = ResultWriter::CreateNew(query.cell_names(), output.output_path);
+  if (!writer.ok()) return writer;
+  const BatchAssignment& batches = query.batches();
+  PORTOLAN_RETURN_IF_ERROR(
+      (*writer)->WriteObsCategorical(query.batch_column(), batches.codes, batches.names));
+  return writer;
+}
+
+}  // namespace
+
+absl::Status WriteResult(const OutputArguments& output, const Query& query,
+                         const EmbeddingRows& rows, const std::vector<std::string>& labels,
+                         const nlohmann::json& report, const CancelToken& cancel) {
   if (rows.n_labels != static_cast<int64_t>(labels.size())) {
     return absl::DataLossError(absl::StrCat("the server named ", labels.size(),
                                             " labels and sent probabilities of ", rows.n_labels));
   }
-  PORTOLAN_ASSIGN_OR_RETURN(
-      const auto writer,
-      ResultWriter::Create(output.query_path, output.output_path, {.without_counts = output.slim}));
+  PORTOLAN_ASSIGN_OR_RETURN(const auto writer, StartResult(output, query));
   PORTOLAN_RETURN_IF_ERROR(writer->WriteObsm(kLatentKey, rows.n_latent, rows.latent));
   if (rows.n_labels > 0) {
     PORTOLAN_RETURN_IF_ERROR(writer->WriteObsCategorical(kLabelKey, rows.label_codes, labels));

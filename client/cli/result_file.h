@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "client/cli/query.h"
 #include "client/cpp/mapping.h"
 #include "core/base/cancellation.h"
 
@@ -26,9 +27,10 @@ struct OutputArguments {
 /// InvalidField("output").
 absl::Status CheckOutput(const OutputArguments& output);
 
-/// Writes query plus result; visible under its name only when it is whole.
-absl::Status WriteResult(const OutputArguments& output, const EmbeddingRows& rows,
-                         const std::vector<std::string>& labels, const nlohmann::json& report,
-                         const CancelToken& cancel);
+/// Writes query plus result; visible under its name only when it is whole. The result of a query
+/// that is no h5ad file holds its cells and their batches, but not the counts.
+absl::Status WriteResult(const OutputArguments& output, const Query& query,
+                         const EmbeddingRows& rows, const std::vector<std::string>& labels,
+                         const nlohmann::json& report, const CancelToken& cancel);
 
 }  // namespace portolan::client

@@ -1,12 +1,15 @@
 """Checks that anndata and scanpy read a result file back, and that the query's content survived.
 
 Usage: check_result_readable.py QUERY OUT
+       check_result_readable.py OUT...
 
-QUERY is the h5ad file that was mapped, OUT the result written from it. Needs anndata and scanpy;
-not part of the test suite. Exits with 1 and says what differs.
+QUERY is the h5ad file that was mapped, OUT the result written from it; results of queries in other
+formats, which are files of their own, stand alone. Needs anndata and scanpy; not part of the test
+suite. Exits with 1 and says what differs.
 """
 
 import sys
+import tempfile
 import warnings
 
 import anndata
@@ -81,7 +84,32 @@ def main(query_path, out_path):
         print(f"  uns[{key!r}] = {out.uns[key]}")
 
 
+def check_own_file(path):
+    warnings.simplefilter("ignore")
+    out = anndata.read_h5ad(path)
+    check_encodings(path)
+    assert out.n_obs > 0 and out.n_vars == 0 and out.X is None
+    assert out.obs_names.is_unique
+    for column in out.obs.columns:
+        assert isinstance(out.obs[column].dtype, pd.CategoricalDtype), f"obs: {column}"
+        assert not out.obs[column].isna().any(), f"obs: {column}"
+    for key, values in out.obsm.items():
+        assert values.dtype == np.float32 and values.shape[0] == out.n_obs, f"obsm: {key}"
+        assert np.isfinite(values).all(), f"obsm: {key}"
+    scanpy.pp.neighbors(out, use_rep="X_portolan", n_neighbors=5)
+    # anndata writes back what it read.
+    with tempfile.TemporaryDirectory() as folder:
+        out.write_h5ad(f"{folder}/again.h5ad")
+        again = anndata.read_h5ad(f"{folder}/again.h5ad")
+    assert np.array_equal(again.obsm["X_portolan"], out.obsm["X_portolan"])
+    print(f"OK {out.shape}, obs {list(out.obs.columns)}, obsm {list(out.obsm)}, uns {list(out.uns)}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2])
+    if len(sys.argv) == 3 and anndata.read_h5ad(sys.argv[2]).n_vars > 0:
+        main(sys.argv[1], sys.argv[2])
+    else:
+        for path in sys.argv[1:]:
+            check_own_file(path)

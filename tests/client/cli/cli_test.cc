@@ -137,6 +137,24 @@ TEST_F(CliTest, JsonOnStdout) {
   EXPECT_EQ(result["output"], output_);
 }
 
+TEST_F(CliTest, TheResultOfATableIsAFileOfItsOwn) {
+  const FakeServer server;
+  const std::string table = UniquePath("_query.csv");
+  std::ofstream(table) << ",g3,g1,other,g0\nc1,1,2,3,4\nc2,0,0,5,6\nc3,7,0,0,8\n";
+  const Outcome outcome = Portolan({"map", table, "--atlas", "toy", "--batch", "new", "-o", output_,
+                                    "--server", server.address()});
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_THAT(server.record().cells.names, ElementsAre("c1", "c2", "c3"));
+
+  const auto reader = OpenQuery(output_);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_THAT((*reader)->cell_names(), ElementsAre("c1", "c2", "c3"));
+  const auto batches = (*reader)->ReadObs("batch");
+  ASSERT_TRUE(batches.ok()) << batches.status();
+  EXPECT_THAT(batches->values, testing::Each(std::optional<std::string>("new")));
+  EXPECT_FALSE(ReadNumbers(output_, "obsm/X_portolan").empty());
+}
+
 TEST_F(CliTest, BadInputIsRefusedBeforeAnyUpload) {
   const FakeServer server;
   Fixture fixture = SmallQuery();
