@@ -175,6 +175,32 @@ v1::GeneReport ToProto(const GeneReport& report) {
   return wire;
 }
 
+ProteinReport FromProto(const v1::ProteinReport& wire) {
+  ProteinReport report;
+  report.reference_proteins = wire.reference_proteins();
+  report.matched = wire.matched();
+  report.missing.assign(wire.missing().begin(), wire.missing().end());
+  report.extra.assign(wire.extra().begin(), wire.extra().end());
+  for (const auto& pair : wire.renamed()) {
+    report.renamed.emplace_back(pair.query(), pair.reference());
+  }
+  return report;
+}
+
+v1::ProteinReport ToProto(const ProteinReport& report) {
+  v1::ProteinReport wire;
+  wire.set_reference_proteins(report.reference_proteins);
+  wire.set_matched(report.matched);
+  AppendAll(report.missing, wire.mutable_missing());
+  AppendAll(report.extra, wire.mutable_extra());
+  for (const auto& [query, reference] : report.renamed) {
+    v1::ProteinReport::Renamed* pair = wire.add_renamed();
+    pair->set_query(query);
+    pair->set_reference(reference);
+  }
+  return wire;
+}
+
 v1::Model ToProto(const ModelDescription& description) {
   const Architecture& architecture = description.architecture;
   v1::Model wire;
@@ -215,7 +241,10 @@ v1::Version ToProto(const Atlas& atlas, const AtlasVersion& version, bool with_g
   wire.set_parent(version.parent_id);
   AppendAll(version.new_batches, wire.mutable_new_batches());
   AppendAll(version.model->description().batches.categories, wire.mutable_batches());
-  if (with_genes) AppendAll(version.model->description().genes, wire.mutable_genes());
+  if (with_genes) {
+    AppendAll(version.model->description().genes, wire.mutable_genes());
+    AppendAll(version.model->description().proteins, wire.mutable_proteins());
+  }
   wire.set_extension_kind(version.extension_kind);
   wire.set_extension_bytes(version.extension_bytes);
   *wire.mutable_create_time() = ToTimestamp(version.create_time);
@@ -261,6 +290,7 @@ v1::MappingReport ToProto(const std::string& atlas, const MappingResult& result)
   wire.set_seed(report.seed);
   for (const BatchReport& batch : report.batches) *wire.add_batches() = ToProto(batch);
   *wire.mutable_genes() = ToProto(report.genes);
+  if (report.proteins.has_value()) *wire.mutable_proteins() = ToProto(*report.proteins);
   wire.set_elbo(report.elbo);
   wire.set_max_abs_probe_shift(report.max_abs_probe_shift);
   wire.set_extension_kind(report.extension_kind);

@@ -21,6 +21,9 @@ absl::StatusOr<MappingOptions> FromProto(const v1::MappingOptions& wire);
 GeneReport FromProto(const v1::GeneReport& wire);
 
 v1::GeneReport ToProto(const GeneReport& report);
+
+ProteinReport FromProto(const v1::ProteinReport& wire);
+v1::ProteinReport ToProto(const ProteinReport& report);
 v1::Model ToProto(const ModelDescription& description);
 v1::Atlas ToProto(const Atlas& atlas);
 /// `with_genes`: the list of genes is long, and the same for all versions of an atlas.

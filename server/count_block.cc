@@ -11,23 +11,14 @@
 #include "absl/strings/str_format.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
+#include "server/cell_inputs_block.h"
 
 namespace portolan::server {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "raw arrays are little-endian");
 
-/// float32 holds all whole numbers up to here.
-constexpr float kMaxCount = 16777216.0f;
-
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
-
-/// An error in a field of the block at `where`.
-absl::Status BlockError(std::string_view where, std::string_view field, const std::string& found,
-                        std::string_view remedy) {
-  return InvalidField(absl::StrCat("block.", Absl(field)), absl::StrCat(Absl(where), ": ", found),
-                      remedy);
-}
 
 int64_t SizeOf(v1::DType type) {
   switch (type) {
@@ -192,10 +183,18 @@ absl::Status ReadNames(const v1::CountBlock& block, std::string_view where, Deco
 
 }  // namespace
 
+absl::Status BlockError(std::string_view where, std::string_view field, const std::string& found,
+                        std::string_view remedy) {
+  return InvalidField(absl::StrCat("block.", Absl(field)), absl::StrCat(Absl(where), ": ", found),
+                      remedy);
+}
+
 uint32_t CountBlockCrc32(const v1::CountBlock& block) {
   uLong crc = crc32_z(0, nullptr, 0);
   for (const std::string* bytes :
-       {&block.batch_codes(), &block.row_lengths(), &block.columns(), &block.values()}) {
+       {&block.batch_codes(), &block.row_lengths(), &block.columns(), &block.values(),
+        &block.proteins(), &block.categorical_covariates(), &block.continuous_covariates(),
+        &block.size_factors(), &block.labels()}) {
     crc = crc32_z(crc, reinterpret_cast<const Bytef*>(bytes->data()), bytes->size());
   }
   return static_cast<uint32_t>(crc);
@@ -220,6 +219,7 @@ absl::StatusOr<DecodedBlock> DecodeCountBlock(const v1::CountBlock& block,
                                : ReadColumns<int32_t>(block, where, out.counts));
   PORTOLAN_RETURN_IF_ERROR(ReadValuesOfType(block, where, out.counts));
   PORTOLAN_RETURN_IF_ERROR(ReadNames(block, where, out));
+  PORTOLAN_RETURN_IF_ERROR(DecodeCellInputs(block, bounds, where, out));
   return out;
 }
 

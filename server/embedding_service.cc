@@ -95,8 +95,7 @@ class EmbedReactor final : public grpc::ServerBidiReactor<v1::EmbedRequest, v1::
       return InvalidField("header", "missing", "Send a header before the blocks.");
     }
     const Architecture& architecture = version_->model->description().architecture;
-    CountBlockBounds bounds;
-    bounds.genes = architecture.n_genes;
+    CountBlockBounds bounds = BoundsOf(version_->model->description());
     bounds.batches = static_cast<int64_t>(batches_.size());
     bounds.max_cells =
         kMaxAnswerBytes / RowBytes(architecture.n_latent, static_cast<int64_t>(labels_.size()));

@@ -89,10 +89,11 @@ grpc::ServerUnaryReactor* UploadService::CreateUpload(grpc::CallbackServerContex
     UploadSpec spec;
     spec.atlas = found.atlas->name();
     spec.version_id = found.version->id;
-    spec.genes = found.version->model->description().architecture.n_genes;
+    spec.bounds = BoundsOf(found.version->model->description());
     spec.cells = request->cells();
     spec.batches.assign(request->batches().begin(), request->batches().end());
     spec.gene_report = FromProto(request->genes());
+    if (request->has_proteins()) spec.protein_report = FromProto(request->proteins());
     PORTOLAN_ASSIGN_OR_RETURN(const UploadState state, uploads_.Create(std::move(spec)));
     *response = ToProto(state);
     return absl::OkStatus();

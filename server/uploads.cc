@@ -38,11 +38,21 @@ absl::Status CheckSpec(const UploadSpec& spec, const UploadLimits& limits) {
                           "Name every batch once.");
     }
   }
-  if (spec.gene_report.reference_genes != spec.genes) {
+  if (spec.gene_report.reference_genes != spec.bounds.genes) {
     return InvalidField(
         "genes.reference_genes",
-        absl::StrCat(spec.gene_report.reference_genes, ", the version has ", spec.genes),
+        absl::StrCat(spec.gene_report.reference_genes, ", the version has ", spec.bounds.genes),
         "Align the query to the genes of the version named.");
+  }
+  if (!spec.protein_report.has_value()) return absl::OkStatus();
+  if (spec.bounds.n_proteins == 0 ||
+      spec.protein_report->reference_proteins != spec.bounds.n_proteins) {
+    return InvalidField("proteins.reference_proteins",
+                        absl::StrCat(spec.protein_report->reference_proteins, ", the version has ",
+                                     spec.bounds.n_proteins),
+                        spec.bounds.n_proteins == 0
+                            ? "The model knows no proteins; send the counts of genes alone."
+                            : "Align the query to the proteins of the version named.");
   }
   return absl::OkStatus();
 }
@@ -59,7 +69,7 @@ Query Assemble(const UploadSpec& spec, std::vector<DecodedBlock> blocks) {
   Query query;
   query.batches = spec.batches;
   query.genes = spec.gene_report;
-  query.counts.cols = spec.genes;
+  query.counts.cols = spec.bounds.genes;
   query.counts.row_offsets.reserve(cells + 1);
   query.counts.columns.reserve(stored);
   query.counts.values.reserve(stored);
@@ -71,7 +81,17 @@ Query Assemble(const UploadSpec& spec, std::vector<DecodedBlock> blocks) {
               std::back_inserter(query.cell_names));
     query.batch_codes.insert(query.batch_codes.end(), block.batch_codes.begin(),
                              block.batch_codes.end());
+    query.annotations.Append(block.annotations, query.counts.rows() - block.counts.rows(),
+                             block.counts.rows());
+    query.proteins.n_proteins = block.proteins.n_proteins;
+    query.proteins.values.insert(query.proteins.values.end(), block.proteins.values.begin(),
+                                 block.proteins.values.end());
     block = DecodedBlock();
+  }
+  if (spec.protein_report.has_value()) {
+    query.protein_report = *spec.protein_report;
+    query.proteins.measured =
+        MeasuredProteins(query.proteins, query.batch_codes, query.batches.size());
   }
   return query;
 }
@@ -94,7 +114,11 @@ absl::Status CheckUniqueNames(const std::vector<DecodedBlock>& blocks) {
 }
 
 int64_t BytesOf(const DecodedBlock& block) {
-  int64_t bytes = block.counts.nonzeros() * 8 + block.counts.rows() * 12;
+  const CellAnnotations& a = block.annotations;
+  const size_t others = block.proteins.values.size() + a.categorical.size() + a.continuous.size() +
+                        a.size_factors.size() + a.labels.size();
+  int64_t bytes =
+      block.counts.nonzeros() * 8 + block.counts.rows() * 12 + static_cast<int64_t>(others) * 4;
   for (const std::string& name : block.cell_names) {
     bytes += static_cast<int64_t>(sizeof(std::string) + name.size());
   }
@@ -148,8 +172,9 @@ absl::StatusOr<std::optional<CountBlockBounds>> UploadStore::Expect(const std::s
                       absl::StrCat("part ", part, " after all ", upload->spec.cells, " cells"),
                       "Complete the upload, or create one with the right number of cells.");
   }
-  CountBlockBounds bounds;
-  bounds.genes = upload->spec.genes;
+  CountBlockBounds bounds = upload->spec.bounds;
+  bounds.need_proteins = upload->spec.protein_report.has_value();
+  if (!bounds.need_proteins) bounds.n_proteins = 0;
   bounds.batches = static_cast<int64_t>(upload->spec.batches.size());
   bounds.max_cells = upload->spec.cells - upload->cells_received;
   return std::optional<CountBlockBounds>(bounds);

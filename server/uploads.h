@@ -30,10 +30,11 @@ struct UploadLimits {
 struct UploadSpec {
   std::string atlas;
   std::string version_id;
-  int64_t genes = 0;  ///< of the reference
+  CountBlockBounds bounds;  ///< of the version's model (BoundsOf)
   int64_t cells = 0;
   std::vector<std::string> batches;
   GeneReport gene_report;
+  std::optional<ProteinReport> protein_report;  ///< set if the cells bring proteins
 };
 
 struct UploadState {

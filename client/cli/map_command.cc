@@ -33,6 +33,7 @@ absl::StatusOr<std::string> UploadQuery(Client& client, Query& query, const v1::
   const BatchAssignment& batches = query.batches();
   request.mutable_batches()->Add(batches.names.begin(), batches.names.end());
   *request.mutable_genes() = query.WireGenes();
+  if (const auto proteins = query.WireProteins()) *request.mutable_proteins() = *proteins;
   UploadOptions options;
   options.on_progress = [&](int64_t cells) { progress.Cells("uploaded", cells, query.cells()); };
 

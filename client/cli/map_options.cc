@@ -70,6 +70,10 @@ void AddQueryOptions(CLI::App& command, QueryArguments& query, OutputArguments& 
   command.add_option("--atlas", atlas, "Name of the atlas")->required();
   command.add_option("--version", version, "An id, the start of one, 'reference' or 'latest'")
       ->capture_default_str();
+  command.add_option("--proteins", query.proteins.key,
+                     "Protein counts for a TOTALVI atlas: a key of obsm, or a feature type");
+  command.add_option("--protein-names", query.proteins.names_key,
+                     "Key of uns with the names of the proteins, where obsm holds a bare array");
   auto* layer = command.add_option("--layer", query.layer, "Counts from layers/NAME, not X");
   command.add_flag("--raw", query.raw, "Counts from raw/X, not X")->excludes(layer);
   command

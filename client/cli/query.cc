@@ -165,8 +165,54 @@ absl::StatusOr<Query> Query::Open(const QueryArguments& arguments, const v1::Ver
   PORTOLAN_ASSIGN_OR_RETURN(
       GeneAlignment alignment,
       GeneAlignment::Create(genes, query_genes, reader->cell_names(), options));
-  return Query(arguments, std::move(genes), std::move(reader), std::move(alignment),
-               std::move(batches));
+  Query query(arguments, std::move(genes), std::move(reader), std::move(alignment),
+              std::move(batches));
+  PORTOLAN_RETURN_IF_ERROR(query.AlignProteins(version));
+  return query;
+}
+
+absl::Status Query::AlignProteins(const v1::Version& version) {
+  ProteinSource& source = arguments_.proteins;
+  if (version.proteins().empty()) {
+    if (source.key.empty()) return absl::OkStatus();
+    return InvalidField("proteins", absl::StrCat("'", source.key, "' for a model without proteins"),
+                        "Leave --proteins out, or choose a TOTALVI atlas.");
+  }
+  if (source.key.empty()) source.key = reader_->DeclaredProteins();
+  if (source.key.empty()) return absl::OkStatus();
+  PORTOLAN_ASSIGN_OR_RETURN(const std::vector<std::string> names, reader_->ProteinNames(source));
+  const std::vector<std::string> panel(version.proteins().begin(), version.proteins().end());
+  PORTOLAN_ASSIGN_OR_RETURN(proteins_, ProteinAlignment::Create(panel, names));
+  return CheckUtf8("proteins", "the name of protein", names);
+}
+
+absl::StatusOr<std::vector<float>> Query::ReadProteins(const CancelToken& cancel) {
+  std::vector<float> all;
+  if (!proteins_.has_value()) return all;
+  all.reserve(cells() * proteins_->reference_proteins());
+  PORTOLAN_RETURN_IF_ERROR(
+      reader_->ReadProteins(arguments_.proteins, *proteins_, arguments_.chunk_cells, cancel,
+                            [&](int64_t, const std::vector<float>& values) {
+                              all.insert(all.end(), values.begin(), values.end());
+                              return absl::OkStatus();
+                            }));
+  return all;
+}
+
+std::optional<v1::ProteinReport> Query::WireProteins() const {
+  if (!proteins_.has_value()) return std::nullopt;
+  const ProteinReport& report = proteins_->report();
+  v1::ProteinReport wire;
+  wire.set_reference_proteins(report.reference_proteins);
+  wire.set_matched(report.matched);
+  wire.mutable_missing()->Add(report.missing.begin(), report.missing.end());
+  wire.mutable_extra()->Add(report.extra.begin(), report.extra.end());
+  for (const auto& [query, reference] : report.renamed) {
+    v1::ProteinReport::Renamed* pair = wire.add_renamed();
+    pair->set_query(query);
+    pair->set_reference(reference);
+  }
+  return wire;
 }
 
 std::string Query::batch_column() const {
@@ -188,6 +234,8 @@ v1::GeneReport Query::WireGenes() const {
 }
 
 absl::Status Query::ReadCells(const CancelToken& cancel, const CellSink& sink) {
+  PORTOLAN_ASSIGN_OR_RETURN(const std::vector<float> proteins, ReadProteins(cancel));
+  const int64_t width = proteins_.has_value() ? proteins_->reference_proteins() : 0;
   const MatrixSource source = SourceOf(arguments_);
   const absl::Status status = reader_->ReadCounts(
       source, alignment_, arguments_.chunk_cells, cancel,
@@ -195,7 +243,10 @@ absl::Status Query::ReadCells(const CancelToken& cancel, const CellSink& sink) {
         const auto names = std::span(reader_->cell_names()).subspan(first_row, block.rows());
         const auto codes =
             std::span<const int32_t>(batches_.codes).subspan(first_row, block.rows());
-        return sink({names, codes, block});
+        const auto panel =
+            std::span<const float>(proteins).subspan(first_row * width, block.rows() * width);
+        return sink(
+            {.cell_names = names, .batch_codes = codes, .counts = block, .proteins = panel});
       });
   const auto violation = GetFieldViolation(status);
   if (absl::IsInvalidArgument(status) && violation && violation->field == source.path) {

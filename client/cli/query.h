@@ -19,10 +19,11 @@ namespace portolan::client {
 /// Which part of which file, as the command line names it.
 struct QueryArguments {
   std::string path;
-  std::string layer;      ///< layers/LAYER instead of X
-  bool raw = false;       ///< raw/X instead of X
-  std::string batch_key;  ///< obs column with the batches, or
-  std::string batch;      ///< one batch for all cells
+  std::string layer;       ///< layers/LAYER instead of X
+  bool raw = false;        ///< raw/X instead of X
+  std::string batch_key;   ///< obs column with the batches, or
+  std::string batch;       ///< one batch for all cells
+  ProteinSource proteins;  ///< without a key: none, or what the file itself declares
   double min_gene_share = 0.5;
   int64_t chunk_cells = 2048;
 };
@@ -67,10 +68,13 @@ class Query {
   const std::vector<std::string>& cell_names() const { return reader_->cell_names(); }
   const BatchAssignment& batches() const { return batches_; }
   v1::GeneReport WireGenes() const;
+  /// How the proteins met the reference's panel; nothing if the query brings none.
+  std::optional<v1::ProteinReport> WireProteins() const;
 
   using CellSink = std::function<absl::Status(const CellBlock& cells)>;
 
-  /// Streams the counts, cut down to the reference's genes, in file order. When the matrix is
+  /// Streams the counts, cut down to the reference's genes, in file order; proteins, which are few,
+  /// are read whole before. When the matrix is
   /// refused as not counts while another of the file looks like counts, the remedy names that one.
   absl::Status ReadCells(const CancelToken& cancel, const CellSink& sink);
 
@@ -78,6 +82,8 @@ class Query {
   Query(QueryArguments arguments, std::vector<std::string> genes,
         std::unique_ptr<QueryReader> reader, GeneAlignment alignment, BatchAssignment batches);
 
+  absl::Status AlignProteins(const v1::Version& version);
+  absl::StatusOr<std::vector<float>> ReadProteins(const CancelToken& cancel);
   bool LooksLikeCounts(const MatrixSource& source, const CancelToken& cancel);
   absl::Status PointAtCounts(const absl::Status& refused, const CancelToken& cancel);
 
@@ -85,6 +91,7 @@ class Query {
   std::vector<std::string> reference_genes_;
   std::unique_ptr<QueryReader> reader_;
   GeneAlignment alignment_;
+  std::optional<ProteinAlignment> proteins_;
   BatchAssignment batches_;
 };
 

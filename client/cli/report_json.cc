@@ -19,6 +19,18 @@ json List(const Repeated& values) {
   return list;
 }
 
+json ProteinsJson(const v1::ProteinReport& proteins) {
+  json renamed = json::array();
+  for (const auto& pair : proteins.renamed()) {
+    renamed.push_back(absl::StrCat(pair.query(), " = ", pair.reference()));
+  }
+  return {{"reference_proteins", proteins.reference_proteins()},
+          {"matched", proteins.matched()},
+          {"missing", List(proteins.missing())},
+          {"extra", List(proteins.extra())},
+          {"renamed", renamed}};
+}
+
 json GenesJson(const v1::GeneReport& genes) {
   return {{"reference_genes", genes.reference_genes()}, {"matched", genes.matched()},
           {"missing", List(genes.missing())},           {"extra", genes.extra()},
@@ -143,6 +155,7 @@ json ReportJson(const v1::MappingReport& report, const ResultContext& context, B
   out["batch_names"] = names;
   out["batch_keys"] = batch_keys;
   out["genes"] = GenesJson(report.genes());
+  if (report.has_proteins()) out["proteins"] = ProteinsJson(report.proteins());
   json timings = json::object();
   for (const auto& [stage, seconds] : report.seconds()) timings[stage] = seconds;
   out["timings"] = std::move(timings);

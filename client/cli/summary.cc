@@ -39,6 +39,19 @@ std::string GenesText(const v1::GeneReport& genes) {
   return text;
 }
 
+std::string ProteinsText(const v1::ProteinReport& proteins) {
+  std::string text =
+      absl::StrCat(proteins.matched(), " of ", proteins.reference_proteins(), " in the query");
+  if (proteins.missing_size() > 0) {
+    absl::StrAppend(&text, "; ", proteins.missing_size(), " not measured (",
+                    FirstNames(proteins.missing()), ")");
+  }
+  if (proteins.extra_size() > 0) {
+    absl::StrAppend(&text, "; ", proteins.extra_size(), " unknown ones left out");
+  }
+  return text;
+}
+
 std::string LabelLines(const std::vector<std::string>& labels, const std::vector<int32_t>& codes) {
   if (labels.empty()) return "";
   std::vector<int64_t> counts(labels.size());
@@ -83,6 +96,7 @@ std::string MappingSummary(const v1::MappingReport& report, const ResultContext&
                              report.preset(), ", seed ", report.seed(), ")")) +
       "\n";
   text += Line("genes", GenesText(report.genes()));
+  if (report.has_proteins()) text += Line("proteins", ProteinsText(report.proteins()));
   text += BatchLines(report);
   text += Line("ELBO", absl::StrFormat("%.2f per cell", report.elbo()));
   const std::vector<std::string> labels(report.labels().begin(), report.labels().end());

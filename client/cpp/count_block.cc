@@ -46,18 +46,55 @@ std::string PackValues(std::span<const float> values, v1::DType type) {
 uint32_t Checksum(const v1::CountBlock& block) {
   uLong crc = crc32(0, nullptr, 0);
   for (const std::string* part :
-       {&block.batch_codes(), &block.row_lengths(), &block.columns(), &block.values()}) {
+       {&block.batch_codes(), &block.row_lengths(), &block.columns(), &block.values(),
+        &block.proteins(), &block.categorical_covariates(), &block.continuous_covariates(),
+        &block.size_factors(), &block.labels()}) {
     crc = crc32_z(crc, reinterpret_cast<const Bytef*>(part->data()), part->size());
   }
   return static_cast<uint32_t>(crc);
 }
 
-// About what a row takes on the wire: the name with its tag and length, batch code, row length, and
-// its stored columns and values.
+// Values per row of a row-major array; 0 if there is none.
+int64_t Width(size_t values, const CellBlock& cells) {
+  return static_cast<int64_t>(values) / std::max<int64_t>(1, cells.counts.rows());
+}
+
+// Rows [first_row, first_row + rows) of a row-major array over the cells of a block.
+template <typename T>
+std::span<const T> Rows(std::span<const T> values, const CellBlock& cells, int64_t first_row,
+                        int64_t rows) {
+  const int64_t width = Width(values.size(), cells);
+  return values.subspan(first_row * width, rows * width);
+}
+
+// About what a row takes on the wire: the name with its tag and length, batch code, row length, its
+// stored columns and values, and what else the model reads.
 int64_t RowBytes(const CellBlock& cells, int64_t row) {
   const int64_t stored = cells.counts.row_offsets[row + 1] - cells.counts.row_offsets[row];
   const int64_t column_bytes = cells.counts.cols <= 0x10000 ? 2 : 4;
-  return static_cast<int64_t>(cells.cell_names[row].size()) + 16 + stored * (column_bytes + 2);
+  const CellAnnotations& annotations = cells.annotations;
+  const int64_t other = 2 * Width(cells.proteins.size(), cells) + 4 * annotations.n_categorical +
+                        4 * annotations.n_continuous + 8;
+  return static_cast<int64_t>(cells.cell_names[row].size()) + 16 + stored * (column_bytes + 2) +
+         other;
+}
+
+void PackInputs(const CellBlock& cells, int64_t first_row, int64_t rows, v1::CountBlock& block) {
+  if (!cells.proteins.empty()) {
+    const std::span<const float> proteins = Rows(cells.proteins, cells, first_row, rows);
+    block.set_protein_type(ValueType(proteins));
+    block.set_proteins(PackValues(proteins, block.protein_type()));
+  }
+  const auto ints = [&](const std::vector<int32_t>& values) {
+    return Pack<int32_t>(Rows(std::span<const int32_t>(values), cells, first_row, rows));
+  };
+  const auto floats = [&](const std::vector<float>& values) {
+    return Pack<float>(Rows(std::span<const float>(values), cells, first_row, rows));
+  };
+  block.set_categorical_covariates(ints(cells.annotations.categorical));
+  block.set_continuous_covariates(floats(cells.annotations.continuous));
+  block.set_size_factors(floats(cells.annotations.size_factors));
+  block.set_labels(ints(cells.annotations.labels));
 }
 
 }  // namespace
@@ -84,6 +121,7 @@ v1::CountBlock EncodeBlock(const CellBlock& cells, int64_t first_row, int64_t ro
                                                       : Pack<int32_t>(columns));
   block.set_value_type(ValueType(values));
   block.set_values(PackValues(values, block.value_type()));
+  PackInputs(cells, first_row, rows, block);
   block.set_crc32(Checksum(block));
   return block;
 }

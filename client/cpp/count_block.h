@@ -6,21 +6,24 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "core/matrix/csr_matrix.h"
+#include "core/matrix/cell_inputs.h"
 #include "portolan/v1/upload.pb.h"
 
 namespace portolan::client {
 
-/// Cells of a query as the reader hands them out: one name and one batch code per row of `counts`.
+/// Cells of a query as the reader hands them out: one name and one batch code per row of `counts`,
+/// and what else the model reads of each.
 struct CellBlock {
   std::span<const std::string> cell_names;
   std::span<const int32_t> batch_codes;
   const CsrMatrix& counts;
+  const CellAnnotations& annotations = CellInputs::kNoAnnotations;
+  std::span<const float> proteins = {};  ///< rows x the reference's proteins, or none
 };
 
 /// Rows [first_row, first_row + rows) on the wire: the smallest types that hold every column and
-/// value (FLOAT32 where a value is no whole number below 65536), and zlib's CRC-32 over
-/// batch_codes, row_lengths, columns and values concatenated.
+/// value (FLOAT32 where a value is no whole number below 65536), and zlib's CRC-32 over all arrays
+/// in the order of the proto.
 v1::CountBlock EncodeBlock(const CellBlock& cells, int64_t first_row, int64_t rows);
 
 /// About this many bytes per message: one part of an upload, one block of an embedding stream.

@@ -105,6 +105,7 @@ void FillReport(const AtlasVersion& parent, const AtlasVersion& version, const Q
   report.preset = PresetName(options.preset);
   report.seed = options.seed;
   report.genes = query.genes;
+  report.proteins = query.protein_report;
   report.instruction_set = InstructionSet();
   report.notes = plan.notes;
   const bool extended = version.id != parent.id;

@@ -16,6 +16,7 @@
 #include "core/base/executor.h"
 #include "core/matrix/cell_inputs.h"
 #include "core/matrix/gene_alignment.h"
+#include "core/matrix/protein_panel.h"
 #include "core/model/torch_runtime.h"
 #include "core/surgery/options.h"
 
@@ -51,6 +52,7 @@ struct Query {
   CellAnnotations annotations;
   ProteinCounts proteins;  ///< `measured` by `batches`
   GeneReport genes;
+  std::optional<ProteinReport> protein_report;  ///< set if the cells brought proteins
 };
 
 /// Checks shapes, codes, unique cell names, counts, a batch with one cell; typed errors.
@@ -77,9 +79,10 @@ struct MappingReport {
   uint64_t seed = 0;
   std::vector<BatchReport> batches;
   GeneReport genes;
-  double elbo = 0;                 ///< cell-weighted mean over batches; higher is better
-  double max_abs_probe_shift = 0;  ///< max |dz| of the reference probe
-  std::string extension_kind;      ///< "adapter", "full delta", "none"
+  std::optional<ProteinReport> proteins;  ///< set if the cells brought proteins
+  double elbo = 0;                        ///< cell-weighted mean over batches; higher is better
+  double max_abs_probe_shift = 0;         ///< max |dz| of the reference probe
+  std::string extension_kind;             ///< "adapter", "full delta", "none"
   int64_t extension_bytes = 0;
   std::string instruction_set;
   std::map<std::string, double> seconds;

@@ -19,6 +19,10 @@ struct CellAnnotations {
   std::vector<int32_t> labels;       ///< per cell; -1: unlabelled
 
   CellAnnotations SelectRows(std::span<const int64_t> rows) const;
+
+  /// Adds the annotations of `cells` cells, read for the same model, to those of `before` cells.
+  /// Labels may be missing on one side: its cells are unlabelled.
+  void Append(const CellAnnotations& more, int64_t before, int64_t cells);
 };
 
 /// Protein counts over the reference's panel.
@@ -32,6 +36,11 @@ struct ProteinCounts {
   /// The cells' values; `measured` stays with the owner.
   ProteinCounts SelectRows(std::span<const int64_t> rows) const;
 };
+
+/// `measured` of cells with these batch codes: as scvi-tools has it, a batch without a single count
+/// of a protein did not measure it.
+std::vector<uint8_t> MeasuredProteins(const ProteinCounts& proteins,
+                                      std::span<const int32_t> batch_codes, size_t batches);
 
 /// Cells on their way into a model; refers to what somebody else holds. Row i of each part is cell
 /// i; `batch_codes` are codes of the model.

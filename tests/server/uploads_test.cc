@@ -34,7 +34,7 @@ class UploadStoreTest : public testing::Test {
     UploadSpec spec;
     spec.atlas = "pbmc";
     spec.version_id = "abcd";
-    spec.genes = kGenes;
+    spec.bounds.genes = kGenes;
     spec.cells = cells;
     spec.batches = {"b0", "b1"};
     spec.gene_report.reference_genes = kGenes;

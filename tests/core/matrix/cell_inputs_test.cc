@@ -23,6 +23,22 @@ TEST(CellAnnotationsTest, RowsKeepWhatBelongsToThem) {
   EXPECT_EQ(some.n_categorical, 2);
 }
 
+TEST(CellAnnotationsTest, CellsWithoutLabelsAreUnlabelled) {
+  CellAnnotations all;
+  CellAnnotations with;
+  with.labels = {3, 1};
+  all.Append({}, 0, 2);
+  all.Append(with, 2, 2);
+  all.Append({}, 4, 1);
+  EXPECT_THAT(all.labels, ElementsAre(-1, -1, 3, 1, -1));
+}
+
+TEST(ProteinCountsTest, ABatchWithoutASingleCountDidNotMeasure) {
+  const ProteinCounts proteins{2, {0, 5, 0, 0, 7, 0}, {}};
+  EXPECT_THAT(MeasuredProteins(proteins, std::vector<int32_t>{0, 0, 1}, 3),
+              ElementsAre(0, 1, 1, 0, 0, 0));
+}
+
 TEST(ProteinCountsTest, RowsKeepTheMaskOfTheBatches) {
   const ProteinCounts all{2, {1, 2, 3, 4}, {1, 0}};
   const ProteinCounts some = all.SelectRows(std::vector<int64_t>{1});
