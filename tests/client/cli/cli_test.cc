@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -146,12 +147,14 @@ TEST_F(CliTest, TheResultOfATableIsAFileOfItsOwn) {
   ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
   EXPECT_THAT(server.record().cells.names, ElementsAre("c1", "c2", "c3"));
 
-  const auto reader = OpenQuery(output_);
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_THAT((*reader)->cell_names(), ElementsAre("c1", "c2", "c3"));
-  const auto batches = (*reader)->ReadObs("batch");
-  ASSERT_TRUE(batches.ok()) << batches.status();
-  EXPECT_THAT(batches->values, testing::Each(std::optional<std::string>("new")));
+  {
+    const auto reader = OpenQuery(output_);
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    EXPECT_THAT((*reader)->cell_names(), ElementsAre("c1", "c2", "c3"));
+    const auto batches = (*reader)->ReadObs("batch");
+    ASSERT_TRUE(batches.ok()) << batches.status();
+    EXPECT_THAT(batches->values, testing::Each(std::optional<std::string>("new")));
+  }
   EXPECT_FALSE(ReadNumbers(output_, "obsm/X_portolan").empty());
 }
 
