@@ -23,6 +23,12 @@ enum class RandomUse : uint32_t {
   kElboNoise = 7,
   kProbe = 8,
   kLabelElboNoise = 9,
+  kBackgroundNoise = 20,
+  kBackgroundElboNoise = 21,
+  kExpressionNoise = 22,
+  kExpressionBackground = 23,
+  kProteinPrior = 24,
+  kAdversaryInit = 25,
 };
 
 /// The key of a stream: (seed, name), where the name is usually a batch.

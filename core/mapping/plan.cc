@@ -14,8 +14,8 @@ namespace {
 
 constexpr double kFewGenes = 0.8;
 
-TrainOptions OptionsFor(const MappingOptions& chosen, int64_t cells) {
-  TrainOptions options = PresetOptions(chosen.preset, cells);
+TrainOptions OptionsFor(const Model& model, const MappingOptions& chosen, int64_t cells) {
+  TrainOptions options = PresetOptions(chosen.preset, cells, model.description().model_class);
   options.seed = chosen.seed;
   options.max_epochs = chosen.epochs.value_or(options.max_epochs);
   options.minibatch = chosen.minibatch.value_or(options.minibatch);
@@ -123,11 +123,11 @@ absl::StatusOr<MappingPlan> PlanMapping(const Model& model, const Query& query,
       joint.batches.push_back(batch);
       joint.rows.insert(joint.rows.end(), rows.begin(), rows.end());
     } else {
-      plan.runs.push_back({batch, {batch}, rows, OptionsFor(options, rows.size())});
+      plan.runs.push_back({batch, {batch}, rows, OptionsFor(model, options, rows.size())});
     }
   }
   if (!joint.batches.empty()) {
-    joint.options = OptionsFor(options, static_cast<int64_t>(joint.rows.size()));
+    joint.options = OptionsFor(model, options, static_cast<int64_t>(joint.rows.size()));
     plan.runs.push_back(std::move(joint));
   }
   if (!model.has_batch_key()) {

@@ -4,9 +4,9 @@
 #include <numeric>
 
 #include "core/base/status_macros.h"
+#include "core/model/first_layer.h"
 #include "core/model/forward.h"
 #include "core/model/model.h"
-#include "core/model/sparse_layer.h"
 #include "core/model/torch_runtime.h"
 
 namespace portolan {
@@ -26,9 +26,7 @@ absl::Status EncodeBlocks(const ModelNetworks& networks, const CellInputs& cells
                           const CancelToken& cancel, Embedding& out) {
   const CsrMatrix& counts = cells.counts;
   const c10::NoGradGuard no_grad;
-  const FcLayer& first_layer = networks.z_encoder.stack.layers[0];
-  const int64_t width = first_layer.weight.size(0);
-  const at::Tensor bias = first_layer.bias.contiguous();
+  const int64_t width = networks.z_encoder.stack.layers[0].weight.size(0);
   at::Tensor first = at::zeros({kRowsPerBlock, width}, at::kFloat);
   at::Tensor codes = at::zeros({kRowsPerBlock}, at::kLong);
   std::vector<int64_t> rows(kRowsPerBlock);
@@ -37,9 +35,7 @@ absl::Status EncodeBlocks(const ModelNetworks& networks, const CellInputs& cells
     const int64_t used = std::min(kRowsPerBlock, counts.rows() - begin);
     rows.resize(used);
     std::iota(rows.begin(), rows.end(), begin);
-    SparseFirstLayer(counts, rows, networks.first_weight_t.data_ptr<float>(),
-                     bias.data_ptr<float>(), width, networks.architecture.log_variational,
-                     first.data_ptr<float>());
+    FirstLayer(networks, cells, rows, first.data_ptr<float>());
     for (int64_t i = 0; i < used; ++i) codes.data_ptr<int64_t>()[i] = cells.batch_codes[begin + i];
     const GaussianOutput q = EncodeLatent(networks, first, codes);
     Append(q.mean, used, out.mean);
@@ -56,6 +52,7 @@ absl::Status EncodeBlocks(const ModelNetworks& networks, const CellInputs& cells
 absl::StatusOr<Embedding> Encode(const Model& model, const CellInputs& cells,
                                  const CancelToken& cancel) {
   const ModelNetworks& networks = model.networks();
+  PORTOLAN_RETURN_IF_ERROR(CheckProteins(networks, cells));
   Embedding out;
   out.cells = cells.counts.rows();
   out.n_latent = networks.architecture.n_latent;

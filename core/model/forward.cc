@@ -1,6 +1,7 @@
 #include "core/model/forward.h"
 
 #include "core/model/likelihood.h"
+#include "core/model/totalvi_forward.h"
 
 namespace portolan {
 namespace {
@@ -20,8 +21,7 @@ struct Library {
 Library ComputeLibrary(const ModelNetworks& n, const Minibatch& minibatch, const Pass& pass,
                        RandomUse use) {
   if (!n.l_encoder.has_value()) return {at::log(minibatch.counts.sum(1, true)), {}};
-  const at::Tensor first =
-      FirstLinear(n.l_encoder->stack, EncoderInput(n.architecture, minibatch.counts));
+  const at::Tensor first = FirstLinear(n.l_encoder->stack, EncoderInput(n.architecture, minibatch));
   const GaussianOutput q = ForwardGaussian(*n.l_encoder, first, minibatch.batch_codes, pass);
   // The latent's numbers come first in a cell's stream; the library's is the one after them.
   const int64_t d = n.architecture.n_latent;
@@ -89,7 +89,22 @@ LabelTerms SumOverLabels(const LabelNetworks& networks, const at::Tensor& z1, in
 
 }  // namespace
 
-at::Tensor EncoderInput(const Architecture& architecture, const at::Tensor& counts) {
+at::Tensor LossTerms::Loss(double kl_weight) const {
+  const at::Tensor loss = reconstruction + kl_weight * kl + kl_unweighted;
+  if (!protein_reconstruction.defined()) return loss;
+  return loss + (proteins_under_kl_weight ? kl_weight : 1.0) * protein_reconstruction;
+}
+
+at::Tensor LossTerms::Reconstruction() const {
+  return protein_reconstruction.defined() ? reconstruction + protein_reconstruction
+                                          : reconstruction;
+}
+
+at::Tensor EncoderInput(const Architecture& architecture, const Minibatch& minibatch) {
+  const at::Tensor& counts = minibatch.counts;
+  if (architecture.proteins.has_value()) {
+    return TotalviEncoderInput(architecture, counts, minibatch.proteins);
+  }
   return architecture.log_variational ? at::log1p(counts) : counts;
 }
 
@@ -104,12 +119,14 @@ at::Tensor ClassProbabilities(const ModelNetworks& networks, const at::Tensor& z
 
 LossTerms ComputeLoss(const ModelNetworks& n, const Minibatch& minibatch, bool training,
                       RandomUse use_noise, NoiseSource& noise) {
+  if (n.proteins.has_value()) return ComputeTotalviLoss(n, minibatch, training, use_noise, noise);
   const Pass pass{training, &noise, minibatch.rows};
   const GaussianOutput q =
       ForwardGaussian(n.z_encoder, minibatch.first, minibatch.batch_codes, pass);
   const at::Tensor z = Sample(q, DrawNormal(pass, use_noise, n.architecture.n_latent));
   const Library library = ComputeLibrary(n, minibatch, pass, use_noise);
   LossTerms terms;
+  terms.latent = z;
   terms.reconstruction = Reconstruction(n, minibatch, z, library.log_size, pass);
   terms.kl_unweighted = at::zeros_like(terms.reconstruction);
   if (!n.labels.has_value()) {

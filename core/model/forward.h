@@ -15,20 +15,30 @@ namespace portolan {
 struct Minibatch {
   std::span<const int64_t> rows;  ///< which cells, for the noise
   at::Tensor counts;              ///< (B, G)
+  at::Tensor proteins;            ///< (B, P), 0 where not measured; TOTALVI
   at::Tensor first;               ///< (B, H): W_x f(x) + bias of z_encoder's first Linear
   at::Tensor batch_codes;         ///< (B) int64, into the networks' batch columns
   at::Tensor count_terms;         ///< (B): CountTerms of the cells; undefined: computed in the pass
 };
 
-/// Per-cell terms, (B) each. loss = mean(reconstruction + kl_weight * kl + kl_unweighted).
+/// Per-cell terms, (B) each.
 struct LossTerms {
-  at::Tensor reconstruction;
-  at::Tensor kl;             ///< under the KL weight
-  at::Tensor kl_unweighted;  ///< SCVI's KL of a latent library; zeros otherwise
+  at::Tensor reconstruction;              ///< of the genes
+  at::Tensor protein_reconstruction;      ///< TOTALVI; undefined otherwise
+  at::Tensor kl;                          ///< under the KL weight
+  at::Tensor kl_unweighted;               ///< KL of a latent library; zeros otherwise
+  at::Tensor latent;                      ///< (B, D): the sample that was decoded
+  bool proteins_under_kl_weight = false;  ///< TOTALVI since 1.3.1
+
+  /// What training minimises the mean of.
+  at::Tensor Loss(double kl_weight) const;
+  /// All reconstruction, and all KL without a weight: their sum is -ELBO.
+  at::Tensor Reconstruction() const;
+  at::Tensor Kl() const { return kl + kl_unweighted; }
 };
 
-/// f(x): log1p unless the model takes raw counts.
-at::Tensor EncoderInput(const Architecture& architecture, const at::Tensor& counts);
+/// f(x): log1p unless the model takes raw counts; TOTALVI: TotalviEncoderInput.
+at::Tensor EncoderInput(const Architecture& architecture, const Minibatch& minibatch);
 
 /// Mean and variance of q(z|x) in eval mode. `first`: FirstLinear's output, (B, H).
 GaussianOutput EncodeLatent(const ModelNetworks& networks, const at::Tensor& first,

@@ -15,7 +15,6 @@ absl::Status NotServedYet(const std::string& what) {
 
 absl::Status CheckServed(const ModelDescription& d) {
   const Architecture& a = d.architecture;
-  if (d.model_class == ModelClass::kTotalvi) return NotServedYet("class TOTALVI");
   if (!a.n_cats_per_cov.empty()) return NotServedYet("extra categorical covariates");
   if (a.n_continuous_covs > 0) return NotServedYet("extra continuous covariates");
   if (a.has_size_factor) return NotServedYet("a size factor");
@@ -23,6 +22,7 @@ absl::Status CheckServed(const ModelDescription& d) {
   if (a.latent_distribution != LatentDistribution::kNormal) {
     return NotServedYet("latent_distribution='ln'");
   }
+  if (d.model_class == ModelClass::kTotalvi) return CheckTotalviServed(d);
   if (a.gene_likelihood == GeneLikelihood::kNormal) return NotServedYet("gene_likelihood='normal'");
   if (a.dispersion != Dispersion::kGene && a.dispersion != Dispersion::kGeneBatch) {
     return NotServedYet(
@@ -91,6 +91,11 @@ absl::StatusOr<ModelNetworks> BuildNetworks(const SavedModel& saved) {
   n.extensible = !saved.description.batches.original_key.empty();
   const Architecture& a = n.architecture;
   n.n_reference_batches = a.n_batch;
+  if (saved.description.model_class == ModelClass::kTotalvi) {
+    PORTOLAN_RETURN_IF_ERROR(LoadTotalvi(saved, n));
+    RefreshDerived(n);
+    return n;
+  }
 
   StackShape encoder{.in = a.n_genes,
                      .hidden = a.n_hidden,
@@ -149,7 +154,7 @@ std::vector<TensorRef> Tensors(ModelNetworks& n) {
   AddGaussian(n.z_encoder, refs);
   if (n.l_encoder.has_value()) AddGaussian(*n.l_encoder, refs);
   AddStack(n.px_decoder, refs);
-  AddLinear("decoder.px_scale_decoder.0", n.px_scale, refs);
+  if (n.px_scale.weight.defined()) AddLinear("decoder.px_scale_decoder.0", n.px_scale, refs);
   if (n.px_dropout.weight.defined()) AddLinear("decoder.px_dropout_decoder", n.px_dropout, refs);
   if (n.labels.has_value()) {
     AddStack(n.labels->classifier.stack, refs);
@@ -157,6 +162,7 @@ std::vector<TensorRef> Tensors(ModelNetworks& n) {
     AddGaussian(n.labels->encoder_z2_z1, refs);
     AddGaussian(n.labels->decoder_z1_z2, refs);
   }
+  if (n.proteins.has_value()) AddProteins(*n.proteins, refs);
   return refs;
 }
 
@@ -168,6 +174,7 @@ std::vector<FcStack*> Stacks(ModelNetworks& n) {
     stacks.push_back(&n.labels->encoder_z2_z1.stack);
     stacks.push_back(&n.labels->decoder_z1_z2.stack);
   }
+  if (n.proteins.has_value()) AddProteinStacks(*n.proteins, stacks);
   return stacks;
 }
 

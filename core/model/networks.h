@@ -10,6 +10,7 @@
 #include "core/archive/saved_model.h"
 #include "core/model/layers.h"
 #include "core/model/tensor_refs.h"
+#include "core/model/totalvi_networks.h"
 
 namespace portolan {
 
@@ -30,21 +31,23 @@ struct ModelNetworks {
   int64_t n_reference_batches = 1;  ///< of the saved model
   bool extensible = true;           ///< false for a model set up without a batch key
 
-  at::Tensor px_r;               ///< (G); per batch (K, G)
-  at::Tensor library_log_means;  ///< (K, 1), latent library only
-  at::Tensor library_log_vars;   ///< (K, 1)
-  GaussianNetwork z_encoder;
+  at::Tensor px_r;                           ///< (G); per batch (K, G)
+  at::Tensor library_log_means;              ///< (K, 1), latent library only
+  at::Tensor library_log_vars;               ///< (K, 1)
+  GaussianNetwork z_encoder;                 ///< TOTALVI: of genes and proteins
   std::optional<GaussianNetwork> l_encoder;  ///< latent library only
   FcStack px_decoder;
-  Linear px_scale;
-  Linear px_dropout;
-  std::optional<LabelNetworks> labels;
+  Linear px_scale;                          ///< undefined in TOTALVI
+  Linear px_dropout;                        ///< zinb only; undefined in TOTALVI
+  std::optional<LabelNetworks> labels;      ///< SCANVI
+  std::optional<ProteinNetworks> proteins;  ///< TOTALVI
 
-  /// z_encoder's first weight, transposed for the sparse product: (G, H) contiguous.
+  /// z_encoder's first weight, transposed for the sparse product: (G, H) contiguous;
+  /// TOTALVI: (G + P, H).
   at::Tensor first_weight_t;
 };
 
-/// The networks of a saved SCVI or SCANVI model.
+/// The networks of a saved model.
 absl::StatusOr<ModelNetworks> BuildNetworks(const SavedModel& saved);
 
 /// Every tensor that the forward pass reads and surgery may change (all but y_prior), in a fixed

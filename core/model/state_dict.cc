@@ -23,6 +23,7 @@ absl::StatusOr<std::map<std::string, HostTensor>> StateDict(const Model& model) 
         tensors[ref.key] = at::cat({tensors[ref.key], ref.tensor->t()}, 1);
       }
     }
+    tensors.erase(kProteinMaskKey);
     if (networks.labels.has_value()) tensors["y_prior"] = networks.labels->y_prior.unsqueeze(0);
     for (const FcStack* stack : Stacks(networks)) {
       if (stack->covariate != Covariate::kLabel) continue;

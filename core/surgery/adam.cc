@@ -45,6 +45,10 @@ void Adam::Step(double learning_rate) {
   }
 }
 
+void Adam::ClearGradients() {
+  for (Slot& slot : slots_) slot.parameter.mutable_grad().reset();
+}
+
 void Adam::Save(TensorBundle& bundle) const {
   for (const Slot& slot : slots_) {
     bundle.tensors["value/" + slot.name] = ToHost(slot.parameter);

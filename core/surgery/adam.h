@@ -21,6 +21,7 @@ class Adam {
 
   /// One step with this learning rate; parameters without a gradient are skipped. Clears gradients.
   void Step(double learning_rate);
+  void ClearGradients();
 
   /// Values and moments, for a checkpoint.
   void Save(TensorBundle& bundle) const;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
+#include "core/model/first_layer.h"
 #include "core/model/host_copy.h"
 #include "core/model/torch_runtime.h"
 #include "core/surgery/elbo.h"
@@ -16,7 +17,7 @@ namespace portolan {
 namespace {
 
 bool IsBuffer(const std::string& key) {
-  return key == "library_log_means" || key == "library_log_vars";
+  return key == "library_log_means" || key == "library_log_vars" || key == kProteinMaskKey;
 }
 
 absl::Status CheckpointMismatch(const std::string& what) {
@@ -88,6 +89,15 @@ void AutogradSession::TakeStatistics(const FreezeFlags& freeze) {
   }
 }
 
+void AutogradSession::TakeAdversary(const AdversaryOptions& options, double weight_decay) {
+  // The reference's batches are classes, too; other extensions are not, so that a run depends on
+  // nothing that was mapped before.
+  const auto batches = static_cast<int64_t>(cells_.batches.size());
+  adversary_.emplace(networks_.architecture.n_latent, networks_.n_reference_batches + batches,
+                     options.seed, weight_decay);
+  adversary_options_ = options;
+}
+
 AutogradSession::AutogradSession(const Model& model, const TrainingCells& cells,
                                  const AdamOptions& adam, NoiseSource& noise)
     : networks_(model.networks()), cells_(cells), noise_(noise), optimizer_(adam) {}
@@ -95,12 +105,14 @@ AutogradSession::AutogradSession(const Model& model, const TrainingCells& cells,
 absl::StatusOr<std::unique_ptr<TrainingSession>> AutogradSession::Create(
     const Model& model, const TrainingCells& cells,
     const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
-    const AdamOptions& adam, NoiseSource& noise) {
+    const AdamOptions& adam, NoiseSource& noise, const std::optional<AdversaryOptions>& adversary) {
+  PORTOLAN_RETURN_IF_ERROR(CheckProteins(model.networks(), cells.inputs()));
   std::unique_ptr<AutogradSession> session(new AutogradSession(model, cells, adam, noise));
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&]() -> absl::Status {
     PORTOLAN_RETURN_IF_ERROR(session->TakeColumns(columns));
     session->TakeTrained(freeze, adam.weight_decay != 0);
     session->TakeStatistics(freeze);
+    if (adversary.has_value()) session->TakeAdversary(*adversary, adam.weight_decay);
     session->reasons_ = FullDeltaReasons(model, freeze, adam);
     const std::string first = session->networks_.z_encoder.stack.path + ".fc_layers.Layer 0.0.";
     session->minibatches_.emplace(
@@ -118,21 +130,32 @@ absl::StatusOr<StepResult> AutogradSession::Step(std::span<const int64_t> rows, 
                                                  double learning_rate) {
   StepResult result;
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&]() -> absl::Status {
-    const LossTerms terms = ComputeLoss(networks_, minibatches_->Make(rows), /*training=*/true,
-                                        RandomUse::kLatentNoise, noise_);
-    const at::Tensor loss =
-        (terms.reconstruction + kl_weight * terms.kl + terms.kl_unweighted).mean();
+    const Minibatch minibatch = minibatches_->Make(rows);
+    const LossTerms terms =
+        ComputeLoss(networks_, minibatch, /*training=*/true, RandomUse::kLatentNoise, noise_);
+    at::Tensor loss = terms.Loss(kl_weight).mean();
+    const double scale = adversary_options_.scale.value_or(1 - kl_weight);
+    const Pass pass{true, &noise_, rows};
+    at::Tensor classes;
+    if (adversary_.has_value()) {
+      classes = minibatch.batch_codes + networks_.n_reference_batches;
+      if (scale > 0) loss = loss + scale * adversary_->FoolLoss(terms.latent, classes, pass);
+    }
     result.loss = loss.item<double>();
     if (!std::isfinite(result.loss)) {
       return absl::AbortedError(
           absl::StrCat("the training loss became ", result.loss,
                        "; lower the learning rate or look for extreme counts in the query"));
     }
-    result.reconstruction = ToVector(terms.reconstruction);
-    result.kl = ToVector(terms.kl + terms.kl_unweighted);
+    result.reconstruction = ToVector(terms.Reconstruction());
+    if (terms.protein_reconstruction.defined()) {
+      result.proteins = ToVector(terms.protein_reconstruction);
+    }
+    result.kl = ToVector(terms.Kl());
     // Nothing to train (a model that sees the batch nowhere) leaves a loss without a graph.
     if (loss.requires_grad()) loss.backward();
     optimizer_.Step(learning_rate);
+    if (adversary_.has_value()) adversary_->Step(terms.latent, classes, scale, pass);
     return absl::OkStatus();
   }));
   return result;
@@ -162,6 +185,7 @@ absl::StatusOr<TensorBundle> AutogradSession::Save() const {
   TensorBundle bundle;
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&] {
     optimizer_.Save(bundle);
+    if (adversary_.has_value()) adversary_->Save(bundle);
     for (const auto& [key, tensor] : statistics_) {
       bundle.tensors["statistic/" + key] = ToHost(tensor);
     }
@@ -172,7 +196,9 @@ absl::StatusOr<TensorBundle> AutogradSession::Save() const {
 
 absl::Status AutogradSession::Load(const TensorBundle& bundle) {
   return TorchFence([&]() -> absl::Status {
-    if (!optimizer_.Load(bundle)) return CheckpointMismatch("its parameters do not fit");
+    if (!optimizer_.Load(bundle) || (adversary_.has_value() && !adversary_->Load(bundle))) {
+      return CheckpointMismatch("its parameters do not fit");
+    }
     for (auto& [key, tensor] : statistics_) {
       const auto it = bundle.tensors.find("statistic/" + key);
       if (it == bundle.tensors.end() || it->second.dtype() != DType::kFloat32 ||

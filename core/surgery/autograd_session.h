@@ -10,6 +10,7 @@
 
 #include "core/model/networks.h"
 #include "core/surgery/adam.h"
+#include "core/surgery/adversary.h"
 #include "core/surgery/minibatches.h"
 #include "core/surgery/training_session.h"
 
@@ -24,7 +25,8 @@ class AutogradSession final : public TrainingSession {
   static absl::StatusOr<std::unique_ptr<TrainingSession>> Create(
       const Model& model, const TrainingCells& cells,
       const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
-      const AdamOptions& adam, NoiseSource& noise);
+      const AdamOptions& adam, NoiseSource& noise,
+      const std::optional<AdversaryOptions>& adversary);
 
   absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,
                                   double learning_rate) override;
@@ -40,6 +42,7 @@ class AutogradSession final : public TrainingSession {
   absl::Status TakeColumns(const std::map<std::string, HostTensor>& start);
   void TakeTrained(const FreezeFlags& freeze, bool decays);
   void TakeStatistics(const FreezeFlags& freeze);
+  void TakeAdversary(const AdversaryOptions& options, double weight_decay);
 
   ModelNetworks networks_;  // batch columns are those of the new batches alone
   const TrainingCells& cells_;
@@ -51,6 +54,8 @@ class AutogradSession final : public TrainingSession {
   std::vector<std::string> reasons_;                  // why anything is owned
   std::map<std::string, at::Tensor> statistics_;      // by key, moved by forward passes
   std::optional<Minibatches> minibatches_;
+  std::optional<Adversary> adversary_;
+  AdversaryOptions adversary_options_;
 };
 
 }  // namespace portolan

@@ -5,6 +5,7 @@
 
 #include "core/model/host_copy.h"
 #include "core/model/networks.h"
+#include "core/surgery/protein_prior.h"
 
 namespace portolan {
 namespace {
@@ -42,13 +43,50 @@ LibraryPrior LogLibraryPrior(const TrainingCells& cells, int32_t batch) {
   return {static_cast<float>(mean), static_cast<float>(std::max(0.0, squares / n - mean * mean))};
 }
 
+std::vector<float> ReferenceMean(const TensorRef& ref, const ModelNetworks& networks) {
+  const HostTensor mean = ToHost(ref.tensor->slice(0, 0, networks.n_reference_batches).mean(0));
+  return {mean.floats().begin(), mean.floats().end()};
+}
+
+std::vector<uint8_t> Measured(const ModelNetworks& networks, const TrainingCells& cells,
+                              int32_t batch) {
+  const ProteinArchitecture& proteins = *networks.architecture.proteins;
+  if (proteins.override_missing) return std::vector<uint8_t>(proteins.n_proteins, 1);
+  return MeasuredProteins(cells, batch, proteins.n_proteins);
+}
+
+std::vector<float> BackgroundStart(const TensorRef& ref, const ModelNetworks& networks,
+                                   const TrainingCells& cells, int32_t batch, uint64_t seed) {
+  const bool is_mean = ref.key == "background_pro_alpha";
+  std::vector<float> values = ReferenceMean(ref, networks);
+  const std::vector<uint8_t> measured = Measured(networks, cells, batch);
+  const ProteinArchitecture& proteins = *networks.architecture.proteins;
+  std::optional<float> start;
+  if (proteins.empirical_prior) {
+    if (const auto prior = EmpiricalBackground(cells, batch, measured, seed)) {
+      start = is_mean ? prior->mean : prior->log_std;
+    }
+  } else if (proteins.variant == TotalviVariant::kCellMean) {
+    start = is_mean ? 3.0f : 0.0f;
+  }
+  for (size_t i = 0; i < values.size() && start.has_value(); ++i) {
+    if (measured[i] != 0) values[i] = *start;
+  }
+  return values;
+}
+
 std::vector<float> StartValues(const TensorRef& ref, const ModelNetworks& networks,
                                const TrainingCells& cells, int32_t batch, uint64_t seed) {
   if (ref.key == "library_log_means") return {LogLibraryPrior(cells, batch).mean};
   if (ref.key == "library_log_vars") return {LogLibraryPrior(cells, batch).variance};
-  if (ref.key == "px_r") {
-    const HostTensor mean = ToHost(ref.tensor->slice(0, 0, networks.n_reference_batches).mean(0));
-    return {mean.floats().begin(), mean.floats().end()};
+  if (ref.key == "px_r" || ref.key == "py_r") return ReferenceMean(ref, networks);
+  if (ref.key == "background_pro_alpha" || ref.key == "background_pro_log_beta") {
+    return BackgroundStart(ref, networks, cells, batch, seed);
+  }
+  if (ref.key == "log_per_batch_efficiency") return std::vector<float>(ref.tensor->size(1));
+  if (ref.key == kProteinMaskKey) {
+    const std::vector<uint8_t> measured = Measured(networks, cells, batch);
+    return {measured.begin(), measured.end()};
   }
   return UniformColumn(seed, cells.batches[batch], ref.key, ref.tensor->size(1),
                        ref.fan_in + networks.n_reference_batches + 1);

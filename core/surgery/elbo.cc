@@ -24,7 +24,7 @@ absl::Status AppendNegativeElbo(const ModelNetworks& networks, const Minibatches
     const auto block = rows.subspan(begin, std::min<size_t>(kElboRows, rows.size() - begin));
     const LossTerms terms = ComputeLoss(networks, minibatches.Make(block), /*training=*/false,
                                         RandomUse::kElboNoise, noise);
-    for (const float term : ToVector(terms.reconstruction + terms.kl + terms.kl_unweighted)) {
+    for (const float term : ToVector(terms.Reconstruction() + terms.Kl())) {
       out.push_back(term);
     }
   }

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "core/model/first_layer.h"
 #include "core/model/likelihood.h"
 #include "core/model/sparse_layer.h"
 
@@ -14,15 +15,11 @@ Minibatches::Minibatches(const ModelNetworks& networks, const CellInputs& cells,
 }
 
 void Minibatches::KeepFirstLayer() {
-  const FcLayer& layer = networks_.z_encoder.stack.layers[0];
-  const int64_t width = layer.weight.size(0);
-  const at::Tensor bias = layer.bias.detach().contiguous();
+  const int64_t width = networks_.z_encoder.stack.layers[0].weight.size(0);
   std::vector<int64_t> rows(cells_.counts.rows());
   std::iota(rows.begin(), rows.end(), 0);
   first_ = at::empty({cells_.counts.rows(), width}, at::kFloat);
-  SparseFirstLayer(cells_.counts, rows, networks_.first_weight_t.data_ptr<float>(),
-                   bias.data_ptr<float>(), width, networks_.architecture.log_variational,
-                   first_.data_ptr<float>());
+  FirstLayer(networks_, cells_, rows, first_.data_ptr<float>());
 }
 
 void Minibatches::KeepCountTerms() {
@@ -51,10 +48,13 @@ Minibatch Minibatches::Make(std::span<const int64_t> rows) const {
   }
   at::Tensor index = at::empty({n}, at::kLong);
   std::copy(rows.begin(), rows.end(), index.data_ptr<int64_t>());
-  minibatch.first = first_.defined()
-                        ? first_.index_select(0, index)
-                        : FirstLinear(networks_.z_encoder.stack,
-                                      EncoderInput(networks_.architecture, minibatch.counts));
+  if (networks_.proteins.has_value()) {
+    minibatch.proteins = at::empty({n, networks_.architecture.proteins->n_proteins}, at::kFloat);
+    ProteinRows(networks_, cells_, rows, minibatch.proteins.data_ptr<float>());
+  }
+  minibatch.first = first_.defined() ? first_.index_select(0, index)
+                                     : FirstLinear(networks_.z_encoder.stack,
+                                                   EncoderInput(networks_.architecture, minibatch));
   if (count_terms_.defined()) minibatch.count_terms = count_terms_.index_select(0, index);
   return minibatch;
 }

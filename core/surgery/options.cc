@@ -15,9 +15,17 @@ int DefaultEpochs(int64_t cells) {
   return static_cast<int>(std::clamp(epochs, 1.0, kMost));
 }
 
-TrainOptions PresetOptions(Preset preset, int64_t cells) {
+TrainOptions PresetOptions(Preset preset, int64_t cells, ModelClass model_class) {
   TrainOptions options;
   options.freeze.freeze_dropout = true;
+  if (model_class == ModelClass::kTotalvi) {
+    options.adam.learning_rate = 4e-3;
+    options.minibatch = 256;
+    options.kl_warmup_epochs = 0;
+    options.kl_warmup_steps = static_cast<int64_t>(0.75 * static_cast<double>(cells));
+    options.early_stopping.emplace();
+    options.plateau.emplace();
+  }
   if (preset == Preset::kScvi) {
     options.max_epochs = DefaultEpochs(cells);
     return options;

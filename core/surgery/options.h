@@ -4,6 +4,8 @@
 #include <optional>
 #include <string_view>
 
+#include "core/archive/model_description.h"
+
 namespace portolan {
 
 /// The freeze flags of scvi-tools' load_query_data, with its defaults.
@@ -41,6 +43,10 @@ struct PlateauOptions {
   double min_learning_rate = 0.0;
 };
 
+/// Whether TOTALVI is trained against a classifier of the batch. kAuto, as scvi-tools: where a new
+/// batch lacks proteins.
+enum class AdversaryMode { kAuto, kOn, kOff };
+
 /// Everything that decides the numbers of one training run, beside its data.
 struct TrainOptions {
   uint64_t seed = 0;
@@ -50,12 +56,17 @@ struct TrainOptions {
   double train_share = 0.9;
   /// Epochs over which the KL weight climbs from 0 to 1 (scvi-tools: 400); 0: constant 1.
   int kl_warmup_epochs = 400;
+  /// The ramp in steps of optimisers instead, where no epochs are given (scvi-tools' TOTALVI: 0.75
+  /// per cell). An adversary's steps count, too: with it the ramp is twice as fast.
+  int64_t kl_warmup_steps = 0;
   /// Overrides the ramp by a constant.
   std::optional<double> kl_weight;
   FreezeFlags freeze;
   AdamOptions adam;
   std::optional<EarlyStoppingOptions> early_stopping;
   std::optional<PlateauOptions> plateau;
+  AdversaryMode adversary = AdversaryMode::kAuto;
+  std::optional<double> adversary_scale;  ///< unset: 1 - KL weight
 };
 
 enum class Preset { kScvi, kHlca };
@@ -65,7 +76,11 @@ std::string_view PresetName(Preset preset);
 /// weight decay 0 and dropout frozen, max_epochs = min(round(20000 / cells * 400), 400); kHlca: at
 /// most 500 epochs over all cells, early stopping on the training ELBO (patience 10, min delta
 /// 0.001), plateau schedule (factor 0.1, patience 8).
-TrainOptions PresetOptions(Preset preset, int64_t cells);
+/// Of TOTALVI's own train() come the learning rate 4e-3, minibatches of 256 and the KL ramp over
+/// 0.75 steps a cell; with kScvi also early stopping (patience 45) and the plateau schedule (0.6,
+/// 30), both on the validation ELBO.
+TrainOptions PresetOptions(Preset preset, int64_t cells,
+                           ModelClass model_class = ModelClass::kScvi);
 
 /// scvi-tools' number of epochs for a data set of this size (Python's rounding, ties to even).
 int DefaultEpochs(int64_t cells);

@@ -5,10 +5,12 @@
 
 namespace portolan {
 
-float KlWeight(const TrainOptions& options, int epoch) {
+float KlWeight(const TrainOptions& options, int epoch, int64_t step) {
   if (options.kl_weight.has_value()) return static_cast<float>(*options.kl_weight);
-  if (epoch >= options.kl_warmup_epochs) return 1.0f;
-  return static_cast<float>(static_cast<double>(epoch) / options.kl_warmup_epochs);
+  const bool epochs = options.kl_warmup_epochs > 0;
+  const auto done = static_cast<double>(epochs ? epoch : step);
+  const auto all = static_cast<double>(epochs ? options.kl_warmup_epochs : options.kl_warmup_steps);
+  return done >= all ? 1.0f : static_cast<float>(done / all);
 }
 
 bool EarlyStopping::Update(const EarlyStoppingOptions& options, double loss) {

@@ -7,9 +7,9 @@
 
 namespace portolan {
 
-/// KL weight of an epoch (0-based): a ramp from 0 to 1 over kl_warmup_epochs, then 1; rounded to
-/// float32 as scvi-tools keeps it.
-float KlWeight(const TrainOptions& options, int epoch);
+/// KL weight of an epoch (0-based): a ramp from 0 to 1 over kl_warmup_epochs, then 1; without these
+/// over kl_warmup_steps, of which `step` are done; rounded to float32 as scvi-tools keeps it.
+float KlWeight(const TrainOptions& options, int epoch, int64_t step = 0);
 
 /// Watches a loss that should fall. State and rule are Lightning's EarlyStopping (mode min).
 struct EarlyStopping {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
+#include "core/model/networks.h"
 #include "core/surgery/column_init.h"
 #include "core/surgery/schedule.h"
 #include "core/surgery/training_session.h"
@@ -89,6 +90,15 @@ absl::Status LoadRunState(const TensorBundle& bundle, RunState& run) {
   return absl::OkStatus();
 }
 
+bool WantsAdversary(const Model& model, const std::map<std::string, HostTensor>& columns,
+                    AdversaryMode mode) {
+  const auto mask = columns.find(kProteinMaskKey);
+  if (mask == columns.end() || !model.has_batch_key() || mode == AdversaryMode::kOff) return false;
+  const auto measured = mask->second.floats();
+  return mode == AdversaryMode::kOn ||
+         std::any_of(measured.begin(), measured.end(), [](float m) { return m == 0; });
+}
+
 class Run {
  public:
   Run(const TrainingCells& cells, const TrainOptions& options, const TrainHooks& hooks)
@@ -98,10 +108,7 @@ class Run {
   }
 
   absl::StatusOr<TrainResult> Go(const Model& model) {
-    PORTOLAN_ASSIGN_OR_RETURN(
-        session_,
-        TrainingSession::Create(model, cells_, InitialColumns(model, cells_, options_.seed),
-                                options_.freeze, options_.adam, noise_));
+    PORTOLAN_ASSIGN_OR_RETURN(session_, CreateSession(model));
     if (hooks_.resume_from.has_value()) {
       PORTOLAN_RETURN_IF_ERROR(session_->Load(*hooks_.resume_from));
       PORTOLAN_RETURN_IF_ERROR(LoadRunState(*hooks_.resume_from, run_));
@@ -136,7 +143,6 @@ class Run {
     const auto epoch = static_cast<int>(run_.epoch);
     noise_.set_epoch(epoch);
     const std::vector<int64_t> order = ShuffleRows(cells_, split_.train, options_.seed, epoch);
-    const float kl_weight = KlWeight(options_, epoch);
     const std::span<const int64_t> all(order);
     const auto size = static_cast<size_t>(options_.minibatch);
     for (size_t begin = run_.next_minibatch * size; begin < all.size(); begin += size) {
@@ -145,6 +151,7 @@ class Run {
         return hooks_.cancel.Check();
       }
       const auto rows = all.subspan(begin, std::min(size, all.size() - begin));
+      const float kl_weight = KlWeight(options_, epoch, run_.steps * optimizers_);
       PORTOLAN_ASSIGN_OR_RETURN(const StepResult step,
                                 session_->Step(rows, kl_weight, run_.plateau.learning_rate));
       run_.epoch_loss += step.loss * static_cast<double>(rows.size());
@@ -198,6 +205,17 @@ class Run {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<std::unique_ptr<TrainingSession>> CreateSession(const Model& model) {
+    const auto columns = InitialColumns(model, cells_, options_.seed);
+    std::optional<AdversaryOptions> adversary;
+    if (WantsAdversary(model, columns, options_.adversary)) {
+      adversary = AdversaryOptions{options_.adversary_scale, options_.seed};
+      optimizers_ = 2;
+    }
+    return TrainingSession::Create(model, cells_, columns, options_.freeze, options_.adam, noise_,
+                                   adversary);
+  }
+
   const TrainingCells& cells_;
   const TrainOptions& options_;
   const TrainHooks& hooks_;
@@ -205,6 +223,7 @@ class Run {
   Split split_;
   RunState run_;
   std::unique_ptr<TrainingSession> session_;
+  int64_t optimizers_ = 1;
 };
 
 absl::Status CheckOptions(const TrainOptions& options) {

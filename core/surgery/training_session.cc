@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/model/first_layer.h"
 #include "core/model/host_copy.h"
 #include "core/model/networks.h"
 #include "core/model/torch_runtime.h"
@@ -19,8 +20,8 @@ namespace portolan {
 absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Create(
     const Model& model, const TrainingCells& cells,
     const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
-    const AdamOptions& adam, NoiseSource& noise) {
-  return AutogradSession::Create(model, cells, columns, freeze, adam, noise);
+    const AdamOptions& adam, NoiseSource& noise, const std::optional<AdversaryOptions>& adversary) {
+  return AutogradSession::Create(model, cells, columns, freeze, adam, noise, adversary);
 }
 
 std::vector<std::string> FullDeltaReasons(const Model& model, const FreezeFlags& freeze,
@@ -48,6 +49,7 @@ std::vector<std::string> FullDeltaReasons(const Model& model, const FreezeFlags&
 
 absl::StatusOr<std::vector<double>> NegativeElbo(const Model& model, const CellInputs& cells,
                                                  NoiseSource& noise, const CancelToken& cancel) {
+  PORTOLAN_RETURN_IF_ERROR(CheckProteins(model.networks(), cells));
   std::vector<double> out;
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&] {
     const Minibatches minibatches(model.networks(), cells, {});

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,10 +16,17 @@
 
 namespace portolan {
 
+/// How TOTALVI trains against a classifier of the batch (adversary.h).
+struct AdversaryOptions {
+  std::optional<double> scale;  ///< of its loss; unset: 1 - KL weight
+  uint64_t seed = 0;            ///< of its start values
+};
+
 /// What one minibatch cost, before the step that it led to.
 struct StepResult {
   double loss = 0;                    ///< mean over the cells: what was minimised
   std::vector<float> reconstruction;  ///< per cell
+  std::vector<float> proteins;        ///< per cell, the proteins' part of it; TOTALVI
   std::vector<float> kl;              ///< per cell, KL weight 1
 };
 
@@ -27,11 +35,12 @@ struct StepResult {
 class TrainingSession {
  public:
   /// Extends `model` by the batches of `cells` with `columns` as start values (InitialColumns).
-  /// `cells` and `noise` outlive the session.
+  /// `adversary`: TOTALVI only. `cells` and `noise` outlive the session.
   static absl::StatusOr<std::unique_ptr<TrainingSession>> Create(
       const Model& model, const TrainingCells& cells,
       const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
-      const AdamOptions& adam, NoiseSource& noise);
+      const AdamOptions& adam, NoiseSource& noise,
+      const std::optional<AdversaryOptions>& adversary = std::nullopt);
   virtual ~TrainingSession() = default;
 
   /// One Adam step on a minibatch. kAborted naming the loss if it is not finite.

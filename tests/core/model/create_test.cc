@@ -126,7 +126,11 @@ TEST_P(CreateUnserved, IsUnimplementedAndSaysWhat) {
 INSTANTIATE_TEST_SUITE_P(
     Kinds, CreateUnserved,
     testing::Values(
-        Unserved{"totalvi", [](auto& d) { d.model_class = ModelClass::kTotalvi; }},
+        Unserved{"panel_key",
+                 [](auto& d) {
+                   d.model_class = ModelClass::kTotalvi;
+                   d.architecture.proteins = {.n_proteins = 3, .prior_per_panel = true};
+                 }},
         Unserved{"categorical_covariates", [](auto& d) { d.architecture.n_cats_per_cov = {2}; }},
         Unserved{"continuous_covariates", [](auto& d) { d.architecture.n_continuous_covs = 1; }},
         Unserved{"size_factor", [](auto& d) { d.architecture.has_size_factor = true; }},

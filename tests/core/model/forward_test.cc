@@ -41,7 +41,7 @@ GoldenTerms TermsOf(const Model& model, const std::vector<int32_t>& codes, doubl
     minibatch.counts = at::empty({counts.rows(), counts.cols}, at::kFloat);
     DenseRows(counts, rows, minibatch.counts.data_ptr<float>());
     minibatch.first = FirstLinear(model.networks().z_encoder.stack,
-                                  EncoderInput(model.networks().architecture, minibatch.counts));
+                                  EncoderInput(model.networks().architecture, minibatch));
     minibatch.batch_codes = at::empty({counts.rows()}, at::kLong);
     std::copy(codes.begin(), codes.end(), minibatch.batch_codes.data_ptr<int64_t>());
     ConstantNoise noise;
@@ -154,8 +154,8 @@ TEST_P(ForwardOfVariant, KeptCountTermsAndFirstLayerGiveTheSameLossAsThePassItse
         plain.rows = rows;
         plain.counts = at::empty({40, counts.cols}, at::kFloat);
         DenseRows(counts, rows, plain.counts.data_ptr<float>());
-        plain.first = FirstLinear(networks.z_encoder.stack,
-                                  EncoderInput(networks.architecture, plain.counts));
+        plain.first =
+            FirstLinear(networks.z_encoder.stack, EncoderInput(networks.architecture, plain));
         plain.batch_codes = at::zeros({40}, at::kLong);
         Minibatch kept = plain;
         const at::Tensor theta = at::exp(networks.px_r).contiguous();

@@ -128,6 +128,18 @@ CsrMatrix GoldenCounts() {
   return ToCsr(8, 100, dense);
 }
 
+ProteinCounts GoldenProteins() {
+  ProteinCounts proteins;
+  proteins.n_proteins = 100;
+  for (int i = 0; i < 8; ++i) {
+    for (int j = 0; j < 100; ++j) {
+      proteins.values.push_back(static_cast<float>((5 * i + 2 * j + (i * j) % 7) % 13));
+    }
+  }
+  proteins.measured.assign(200, 1);
+  return proteins;
+}
+
 void ConstantNoise::Normal(RandomUse, std::span<const int64_t> rows, int64_t width, float* out) {
   std::fill_n(out, static_cast<int64_t>(rows.size()) * width, 0.37f);
 }

@@ -52,6 +52,9 @@ CsrMatrix ToCsr(int64_t rows, int64_t cols, const std::vector<float>& dense);
 /// The input of the golden numbers of scvi-tools: X[i, j] = (7 i + 3 j + (i j) mod 5) mod 11.
 CsrMatrix GoldenCounts();
 
+/// Their proteins, all measured in both batches: Y[i, j] = (5 i + 2 j + (i j) mod 7) mod 13.
+ProteinCounts GoldenProteins();
+
 /// Every normal sample is 0.37; dropout keeps everything.
 class ConstantNoise : public NoiseSource {
  public:

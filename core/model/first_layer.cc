@@ -1,0 +1,97 @@
+#include "core/model/first_layer.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_error.h"
+#include "core/model/sparse_layer.h"
+
+namespace portolan {
+namespace {
+
+// 1 + the mean over all features of a cell, by which TOTALVI divides since 1.3.1.
+float Divisor(const Architecture& a, std::span<const float> values, int64_t features) {
+  if (a.proteins->variant != TotalviVariant::kCellMean) return 1;
+  double sum = 0;
+  for (const float value : values) sum += value;
+  return static_cast<float>(1 + sum / static_cast<double>(features));
+}
+
+// [genes | proteins] of rows as the encoder sees them, before the logarithm.
+CsrMatrix JoinedRows(const Architecture& a, const CellInputs& cells,
+                     std::span<const int64_t> rows) {
+  const int64_t proteins = a.proteins->n_proteins;
+  CsrMatrix out;
+  out.cols = a.n_genes + proteins;
+  for (const int64_t row : rows) {
+    const auto genes = cells.counts.row_columns(row);
+    const auto counts = cells.counts.row_values(row);
+    const float divisor = Divisor(a, counts, a.n_genes);
+    out.columns.insert(out.columns.end(), genes.begin(), genes.end());
+    for (const float count : counts) out.values.push_back(count / divisor);
+    if (cells.proteins.n_proteins > 0) {
+      const std::span<const float> values(cells.proteins.values.data() + row * proteins,
+                                          static_cast<size_t>(proteins));
+      const float protein_divisor = Divisor(a, values, proteins);
+      for (int64_t i = 0; i < proteins; ++i) {
+        if (values[i] == 0) continue;
+        out.columns.push_back(static_cast<int32_t>(a.n_genes + i));
+        out.values.push_back(values[i] / protein_divisor);
+      }
+    }
+    out.row_offsets.push_back(out.nonzeros());
+  }
+  return out;
+}
+
+}  // namespace
+
+void FirstLayer(const ModelNetworks& networks, const CellInputs& cells,
+                std::span<const int64_t> rows, float* out) {
+  const Architecture& a = networks.architecture;
+  const FcLayer& layer = networks.z_encoder.stack.layers[0];
+  const at::Tensor bias = layer.bias.detach().contiguous();
+  const float* weight_t = networks.first_weight_t.data_ptr<float>();
+  const int64_t width = layer.weight.size(0);
+  if (!networks.proteins.has_value()) {
+    SparseFirstLayer(cells.counts, rows, weight_t, bias.data_ptr<float>(), width, a.log_variational,
+                     out);
+    return;
+  }
+  const CsrMatrix joined = JoinedRows(a, cells, rows);
+  std::vector<int64_t> all(rows.size());
+  std::iota(all.begin(), all.end(), 0);
+  SparseFirstLayer(joined, all, weight_t, bias.data_ptr<float>(), width, a.log_variational, out);
+}
+
+absl::Status CheckProteins(const ModelNetworks& networks, const CellInputs& cells) {
+  const int64_t known =
+      networks.proteins.has_value() ? networks.architecture.proteins->n_proteins : 0;
+  const int64_t came = cells.proteins.n_proteins;
+  if (came == 0) return absl::OkStatus();
+  if (came != known) {
+    return InvalidField("proteins", absl::StrCat(came, " proteins"),
+                        absl::StrCat("The model has ", known, "; align them by name"));
+  }
+  if (static_cast<int64_t>(cells.proteins.values.size()) != came * cells.counts.rows()) {
+    return InvalidField("proteins", absl::StrCat(cells.proteins.values.size(), " values"),
+                        "Give one value for each cell and protein");
+  }
+  return absl::OkStatus();
+}
+
+void ProteinRows(const ModelNetworks& networks, const CellInputs& cells,
+                 std::span<const int64_t> rows, float* out) {
+  const int64_t proteins = networks.architecture.proteins->n_proteins;
+  if (cells.proteins.n_proteins == 0) {
+    std::fill_n(out, static_cast<int64_t>(rows.size()) * proteins, 0.0f);
+    return;
+  }
+  for (const int64_t row : rows) {
+    out = std::copy_n(cells.proteins.values.data() + row * proteins, proteins, out);
+  }
+}
+
+}  // namespace portolan
