@@ -14,6 +14,7 @@
 #include "core/base/status_macros.h"
 #include "core/io/query_reader.h"
 #include "core/matrix/gene_alignment.h"
+#include "core/model/expression.h"
 #include "core/model/model.h"
 #include "core/model/state_dict.h"
 #include "core/surgery/column_init.h"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr double kExact = 1e-5;       // one forward pass
 constexpr double kTrajectory = 1e-4;  // 20 steps of Adam
+constexpr double kProteinFloat32 = 2e-4;
 constexpr float kEpsilon = 0.37f;
 constexpr char kNewBatch[] = "golden query";
 
@@ -40,6 +42,25 @@ class ConstantNoise : public NoiseSource {
   }
 };
 
+/// Rows of the counts' file in which the golden file's cells stand.
+absl::StatusOr<std::vector<int64_t>> RowsOf(const GoldenFile& golden, const QueryReader& reader,
+                                            const std::string& path) {
+  std::unordered_map<std::string, int64_t> row_of;
+  for (size_t i = 0; i < reader.cell_names().size(); ++i) {
+    row_of[reader.cell_names()[i]] = static_cast<int64_t>(i);
+  }
+  std::vector<int64_t> rows;
+  for (const std::string& cell : golden.cells) {
+    const auto it = row_of.find(cell);
+    if (it == row_of.end()) {
+      return InvalidField("counts", absl::StrCat("no cell '", cell, "' in ", path),
+                          "Give the counts that the golden file was made from");
+    }
+    rows.push_back(it->second);
+  }
+  return rows;
+}
+
 /// The counts of the golden file's cells, in its order, aligned to the model's genes.
 absl::StatusOr<CsrMatrix> ReadCells(const GoldenFile& golden, const std::string& path) {
   PORTOLAN_ASSIGN_OR_RETURN(const auto reader, OpenQuery(path));
@@ -54,27 +75,17 @@ absl::StatusOr<CsrMatrix> ReadCells(const GoldenFile& golden, const std::string&
         counts.Append(block);
         return absl::OkStatus();
       }));
-  std::unordered_map<std::string, int64_t> row_of;
-  for (size_t i = 0; i < reader->cell_names().size(); ++i) {
-    row_of[reader->cell_names()[i]] = static_cast<int64_t>(i);
-  }
-  std::vector<int64_t> rows;
-  for (const std::string& cell : golden.cells) {
-    const auto it = row_of.find(cell);
-    if (it == row_of.end()) {
-      return InvalidField("counts", absl::StrCat("no cell '", cell, "' in ", path),
-                          "Give the counts that the golden file was made from");
-    }
-    rows.push_back(it->second);
-  }
+  PORTOLAN_ASSIGN_OR_RETURN(const std::vector<int64_t> rows, RowsOf(golden, *reader, path));
   return counts.SelectRows(rows);
 }
 
-/// 0.01 * ((row mod 7) - 3) in every new column; the library prior is the golden file's own.
+/// 0.01 * ((row mod 7) - 3) in every new column; the library prior is the golden file's own, the
+/// background's N(3, 1), the efficiency 1.
 std::map<std::string, HostTensor> GoldenColumns(const Model& model, const TrainingCells& cells,
                                                 const GoldenFile& golden) {
   std::map<std::string, HostTensor> columns = InitialColumns(model, cells, 0);
   for (auto& [key, tensor] : columns) {
+    if (key == "protein_batch_mask") continue;
     std::vector<float> values(tensor.elements());
     for (size_t row = 0; row < values.size(); ++row) {
       values[row] = 0.01f * static_cast<float>(static_cast<int>(row % 7) - 3);
@@ -84,15 +95,47 @@ std::map<std::string, HostTensor> GoldenColumns(const Model& model, const Traini
       if (stored == nullptr) continue;
       values = {static_cast<float>(stored->values.back())};
     }
+    if (key == "background_pro_alpha") std::fill(values.begin(), values.end(), 3.0f);
+    if (key == "background_pro_log_beta" || key == "log_per_batch_efficiency") {
+      std::fill(values.begin(), values.end(), 0.0f);
+    }
     tensor = HostTensor::FromFloats(tensor.shape(), values);
   }
   return columns;
 }
 
+/// Proteins of the golden file's cells where the counts' file has the matrix that the model was set
+/// up with; none otherwise: the golden was made with all of them missing.
+absl::StatusOr<ProteinCounts> ReadCellProteins(const GoldenFile& golden,
+                                               const ModelDescription& description,
+                                               const std::string& path) {
+  ProteinCounts proteins;
+  if (description.proteins.empty()) return proteins;
+  PORTOLAN_ASSIGN_OR_RETURN(const auto reader, OpenQuery(path));
+  const ProteinSource source{description.proteins_key, ""};
+  const auto names = reader->ProteinNames(source);
+  if (!names.ok()) return proteins;
+  PORTOLAN_ASSIGN_OR_RETURN(const ProteinAlignment alignment,
+                            ProteinAlignment::Create(description.proteins, *names));
+  std::vector<float> all;
+  PORTOLAN_RETURN_IF_ERROR(reader->ReadProteins(source, alignment, 4096, CancelToken(),
+                                                [&](int64_t, const std::vector<float>& block) {
+                                                  all.insert(all.end(), block.begin(), block.end());
+                                                  return absl::OkStatus();
+                                                }));
+  proteins.n_proteins = static_cast<int64_t>(description.proteins.size());
+  proteins.values = std::move(all);
+  PORTOLAN_ASSIGN_OR_RETURN(const std::vector<int64_t> rows, RowsOf(golden, *reader, path));
+  proteins = proteins.SelectRows(rows);
+  proteins.measured = alignment.present();
+  return proteins;
+}
+
 class Replay {
  public:
-  Replay(const GoldenFile& golden, CsrMatrix counts) : golden_(golden) {
+  Replay(const GoldenFile& golden, CsrMatrix counts, ProteinCounts proteins) : golden_(golden) {
     cells_.counts = std::move(counts);
+    cells_.proteins = std::move(proteins);
     cells_.batches = {kNewBatch};
     cells_.batch_codes.assign(cells_.counts.rows(), 0);
     cells_.cell_ids.assign(cells_.counts.rows(), 0);
@@ -105,6 +148,7 @@ class Replay {
     columns_ = GoldenColumns(model, cells_, golden_);
     PORTOLAN_ASSIGN_OR_RETURN(const auto before, Extended(model));
     PORTOLAN_RETURN_IF_ERROR(CheckLatents(model, *before));
+    PORTOLAN_RETURN_IF_ERROR(CheckExpression(*before));
     PORTOLAN_RETURN_IF_ERROR(CheckSurgery(model, *before));
     return std::move(report_);
   }
@@ -152,7 +196,9 @@ class Replay {
   absl::StatusOr<Embedding> EncodeRows(const Model& model, int64_t rows, int32_t code) {
     std::vector<int64_t> all(rows);
     std::iota(all.begin(), all.end(), 0);
-    return Encode(model, {cells_.counts.SelectRows(all), std::vector<int32_t>(rows, code)},
+    return Encode(model,
+                  {cells_.counts.SelectRows(all), std::vector<int32_t>(rows, code),
+                   cells_.annotations.SelectRows(all), cells_.proteins.SelectRows(all)},
                   CancelToken());
   }
 
@@ -169,7 +215,48 @@ class Replay {
     return absl::OkStatus();
   }
 
+  // Denoised values of all features, decoded as the model's first batch; as the new one where there
+  // is but one, to which scvi-tools' surgery gives random columns.
+  absl::Status CheckExpression(const Model& extended) {
+    if (golden_.Find("expression_genes") == nullptr) return absl::OkStatus();
+    ExpressionOptions options;
+    options.genes.resize(extended.description().genes.size());
+    options.proteins.resize(extended.description().proteins.size());
+    std::iota(options.genes.begin(), options.genes.end(), 0);
+    std::iota(options.proteins.begin(), options.proteins.end(), 0);
+    const bool one_batch = extended.description().batches.categories.size() == 2;
+    options.transform_batches = {one_batch ? CodeOf(extended) : 0};
+    options.foreground = true;
+    const std::vector<int32_t> codes(cells_.cells(), CodeOf(extended));
+    ConstantNoise noise;
+    PORTOLAN_ASSIGN_OR_RETURN(
+        const ExpressionBlock block,
+        Express(extended, {cells_.counts, codes, cells_.annotations, cells_.proteins}, options,
+                noise, CancelToken()));
+    Compare<float>("expression_genes", block.genes, kExact, false);
+    Compare<float>("expression_proteins", block.proteins, kTrajectory, true);
+    Compare<float>("expression_foreground", block.foreground, kExact, false);
+    return absl::OkStatus();
+  }
+
+  // TOTALVI's terms. scvi-tools' own float32 error in the protein term is 1e-4 of it, since lgamma
+  // of large sums cancels: a wider bound for that item.
+  void CheckFirstTotalviStep(const StepResult& step) {
+    std::vector<float> genes = step.reconstruction;
+    for (size_t i = 0; i < genes.size(); ++i) genes[i] -= step.proteins[i];
+    Compare<float>("step0_reconst_loss_gene", genes, kExact, true);
+    Compare<float>("step0_reconst_loss_protein", step.proteins, kProteinFloat32, true);
+    std::vector<double> kl(step.kl.size());
+    for (const char* name : {"step0_kl_div_z", "step0_kl_div_l_gene", "step0_kl_div_back_pro"}) {
+      const GoldenArray* term = golden_.Find(name);
+      if (term == nullptr || term->values.size() != kl.size()) return;
+      for (size_t i = 0; i < kl.size(); ++i) kl[i] += term->values[i];
+    }
+    CompareTo<float>("step0_kl_divergence", step.kl, kl, kExact, true);
+  }
+
   void CheckFirstStep(const StepResult& step) {
+    if (!step.proteins.empty()) return CheckFirstTotalviStep(step);
     Compare<float>("step0_reconstruction_loss", step.reconstruction, kExact, true);
     Compare<float>("step0_kl_local", step.kl, kExact, true);
     const GoldenArray* z = golden_.Find("step0_kl_divergence_z");
@@ -277,7 +364,9 @@ absl::StatusOr<GoldenReport> ReplayGolden(const std::string& model_directory,
     return InvalidField("golden", "its genes are not the model's", "Give the golden of this model");
   }
   PORTOLAN_ASSIGN_OR_RETURN(CsrMatrix counts, ReadCells(golden, counts_path));
-  return Replay(golden, std::move(counts)).Go(*model);
+  PORTOLAN_ASSIGN_OR_RETURN(ProteinCounts proteins,
+                            ReadCellProteins(golden, saved.description, counts_path));
+  return Replay(golden, std::move(counts), std::move(proteins)).Go(*model);
 }
 
 }  // namespace portolan
