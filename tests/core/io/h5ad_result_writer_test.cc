@@ -108,6 +108,34 @@ TEST(ResultWriter, AddsToACopyOfTheQuery) {
   EXPECT_EQ(label->values[2], std::nullopt);
 }
 
+TEST(ResultWriter, StartsAFileOfItsOwn) {
+  const std::string out = TempPath("out.h5ad");
+  const std::vector<std::string> cells = {"a", "b", "c"};
+  {
+    auto writer = ResultWriter::CreateNew(cells, out);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    const std::vector<int32_t> codes = {1, 0, 1};
+    ASSERT_TRUE((*writer)->WriteObsCategorical("batch", codes, kLabels).ok());
+    ASSERT_TRUE((*writer)->WriteObsm("X_portolan", 1, std::vector<float>{1, 2, 3}).ok());
+    EXPECT_FALSE((*writer)->WriteObsm("X_short", 1, std::vector<float>{1, 2}).ok());
+    ASSERT_TRUE((*writer)->Finish().ok());
+  }
+  EXPECT_EQ(FilesLike(out), 1);
+  {
+    const hdf5::Handle file = Open(out);
+    EXPECT_EQ(EncodingOf(file, "/"), "anndata");
+    EXPECT_EQ(EncodingOf(file, "obs"), "dataframe");
+    EXPECT_EQ(EncodingOf(file, "var"), "dataframe");
+    EXPECT_EQ(EncodingOf(file, "uns"), "dict");
+    EXPECT_EQ(KindOf(file, "X"), ObjectKind::kAbsent);
+  }
+  const auto reader = OpenQuery(out);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ((*reader)->cell_names(), cells);
+  EXPECT_EQ((*reader)->ReadObs("batch")->values[1], "T cell");
+  EXPECT_FALSE((*reader)->GeneNames({"X"}).ok());
+}
+
 TEST(ResultWriter, LeavesOutTheCountsWhenAsked) {
   const std::string out = TempPath("out.h5ad");
   WriteResult(FixturePath("every_column.h5ad"), out, {.without_counts = true});
