@@ -16,7 +16,7 @@ for fuzzer in "$@"; do
   echo "== $fuzzer"
   mkdir -p "$build/corpus/$fuzzer"
   log="$build/findings/$fuzzer.log"
-  "$build/fuzz/$fuzzer" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -max_len=65536 \
+  "$build/fuzz/$fuzzer" -max_total_time="$seconds" -timeout=300 -report_slow_units=300 -rss_limit_mb=4096 -max_len=65536 \
     -print_final_stats=1 -artifact_prefix="$build/findings/$fuzzer-" \
     "$build/corpus/$fuzzer" "tests/fuzz/corpus/$fuzzer" >"$log" 2>&1 || {
     status=1
