@@ -9,6 +9,7 @@
 #include "core/base/status_macros.h"
 #include "server/catalog.h"
 #include "server/converters.h"
+#include "server/expression_stream.h"
 #include "server/mapping_streams.h"
 #include "server/resource_names.h"
 #include "server/status.h"
@@ -151,6 +152,26 @@ grpc::ServerWriteReactor<v1::EmbeddingBlock>* MappingService::ReadEmbedding(
   auto result = FindResult(request->name());
   if (!result.ok()) return FailStream<v1::EmbeddingBlock>(result.status());
   return StreamRows(*std::move(result));
+}
+
+grpc::ServerWriteReactor<v1::ExpressionBlock>* MappingService::ReadExpression(
+    grpc::CallbackServerContext* /*context*/, const v1::ReadExpressionRequest* request) {
+  const auto task = [&]() -> absl::StatusOr<ExpressionTask> {
+    if (parts_.draining) return DrainingError();
+    PORTOLAN_ASSIGN_OR_RETURN(const auto result, FindResult(request->name()));
+    PORTOLAN_ASSIGN_OR_RETURN(const JobRecord job, FindJob(request->name()));
+    v1::CreateMappingRequest created;
+    if (!created.ParseFromString(job.spec)) return absl::InternalError("damaged job record");
+    PORTOLAN_ASSIGN_OR_RETURN(const std::string upload,
+                              ParseUploadName("upload", created.upload()));
+    ExpressionTask made{.version = result->version, .seed = created.options().seed()};
+    PORTOLAN_ASSIGN_OR_RETURN(made.query, parts_.uploads.Find(upload));
+    PORTOLAN_ASSIGN_OR_RETURN(made.options, ExpressionOptionsOf(*request, *result->version->model));
+    PORTOLAN_RETURN_IF_ERROR(CheckExpressionOptions(*result->version->model, made.options));
+    return made;
+  }();
+  if (!task.ok()) return FailStream<v1::ExpressionBlock>(task.status());
+  return StreamExpression(*task, parts_.executor);
 }
 
 bool IsNeededByJob(const JobStore& jobs, const std::string& upload_id) {

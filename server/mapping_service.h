@@ -43,6 +43,8 @@ class MappingService final : public v1::MappingService::CallbackService {
   grpc::ServerUnaryReactor* CancelMapping(grpc::CallbackServerContext* context,
                                           const v1::CancelMappingRequest* request,
                                           v1::Mapping* response) override;
+  grpc::ServerWriteReactor<v1::ExpressionBlock>* ReadExpression(
+      grpc::CallbackServerContext* context, const v1::ReadExpressionRequest* request) override;
   grpc::ServerWriteReactor<v1::EmbeddingBlock>* ReadEmbedding(
       grpc::CallbackServerContext* context, const v1::ReadEmbeddingRequest* request) override;
 

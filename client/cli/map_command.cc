@@ -72,6 +72,12 @@ absl::Status MapWith(Client& client, const MapArguments& arguments, Invocation& 
   PORTOLAN_RETURN_IF_ERROR(RefuseSingleCellBatches(
       query.batches(), {version.batches().begin(), version.batches().end()}, query.cell_names()));
 
+  v1::ReadExpressionRequest expression;
+  if (arguments.expression.asked()) {
+    PORTOLAN_ASSIGN_OR_RETURN(
+        expression, ExpressionRequest(arguments.expression, version, query.batches().names));
+  }
+
   ProgressPrinter progress(invocation.console.err, StyleOf(invocation));
   auto start = std::chrono::steady_clock::now();
   PORTOLAN_ASSIGN_OR_RETURN(const std::string upload,
@@ -89,9 +95,17 @@ absl::Status MapWith(Client& client, const MapArguments& arguments, Invocation& 
   (*report.mutable_seconds())["download"] = SecondsSince(start);
 
   const std::vector<std::string> labels(report.labels().begin(), report.labels().end());
-  PORTOLAN_RETURN_IF_ERROR(WriteResult(arguments.output, query, rows, labels,
-                                       ReportJson(report, context, BatchKeys::kHdf5),
-                                       client.interrupted()));
+  nlohmann::json uns = ReportJson(report, context, BatchKeys::kHdf5);
+  MoreResults more;
+  if (arguments.expression.asked()) {
+    expression.set_name(mapping.name());
+    uns["expression"] = ExpressionJson(expression);
+    more = [&](ResultWriter& writer) {
+      return WriteExpression(client, expression, query.cells(), writer);
+    };
+  }
+  PORTOLAN_RETURN_IF_ERROR(
+      WriteResult(arguments.output, query, rows, labels, uns, client.interrupted(), more));
   std::ostream& out = invocation.console.out;
   if (invocation.json) {
     nlohmann::json result = ReportJson(report, context, BatchKeys::kNames);

@@ -96,6 +96,7 @@ void AddMapOptions(CLI::App& command, MapArguments& arguments) {
   AddQueryOptions(command, arguments.query, arguments.output, arguments.atlas, arguments.version);
   AddTrainingOptions(command, arguments);
   AddFreezeOptions(command, arguments);
+  AddExpressionOptions(command, arguments.expression);
 }
 
 v1::MappingOptions ToWire(const MapArguments& a) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "client/cli/expression_output.h"
 #include "client/cli/query.h"
 #include "client/cli/result_file.h"
 #include "portolan/v1/mapping.pb.h"
@@ -34,6 +35,7 @@ struct MapArguments {
   std::optional<bool> freeze_batchnorm_encoder;
   std::optional<bool> freeze_batchnorm_decoder;
   std::optional<bool> freeze_classifier;
+  ExpressionArguments expression;
 };
 
 /// Options that `map` and `embed` share: the file, its matrix and batches, the output.

@@ -56,7 +56,8 @@ WriterOr StartResult(const OutputArguments& output, const Query& query) {
 
 absl::Status WriteResult(const OutputArguments& output, const Query& query,
                          const EmbeddingRows& rows, const std::vector<std::string>& labels,
-                         const nlohmann::json& report, const CancelToken& cancel) {
+                         const nlohmann::json& report, const CancelToken& cancel,
+                         const MoreResults& more) {
   if (rows.n_labels != static_cast<int64_t>(labels.size())) {
     return absl::DataLossError(absl::StrCat("the server named ", labels.size(),
                                             " labels and sent probabilities of ", rows.n_labels));
@@ -68,6 +69,7 @@ absl::Status WriteResult(const OutputArguments& output, const Query& query,
     PORTOLAN_RETURN_IF_ERROR(
         writer->WriteObsm(kProbabilitiesKey, rows.n_labels, rows.probabilities));
   }
+  if (more) PORTOLAN_RETURN_IF_ERROR(more(*writer));
   PORTOLAN_RETURN_IF_ERROR(writer->WriteUns(kReportKey, report));
   PORTOLAN_RETURN_IF_ERROR(cancel.Check());
   return writer->Finish();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "client/cli/query.h"
 #include "client/cpp/mapping.h"
 #include "core/base/cancellation.h"
+#include "core/io/result_writer.h"
 
 namespace portolan::client {
 
@@ -27,10 +29,14 @@ struct OutputArguments {
 /// InvalidField("output").
 absl::Status CheckOutput(const OutputArguments& output);
 
+/// What else a result holds, added before it gets its name.
+using MoreResults = std::function<absl::Status(ResultWriter& writer)>;
+
 /// Writes query plus result; visible under its name only when it is whole. The result of a query
 /// that is no h5ad file holds its cells and their batches, but not the counts.
 absl::Status WriteResult(const OutputArguments& output, const Query& query,
                          const EmbeddingRows& rows, const std::vector<std::string>& labels,
-                         const nlohmann::json& report, const CancelToken& cancel);
+                         const nlohmann::json& report, const CancelToken& cancel,
+                         const MoreResults& more = {});
 
 }  // namespace portolan::client

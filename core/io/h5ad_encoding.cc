@@ -150,6 +150,10 @@ absl::Status WriteArray(const Handle& parent, const std::string& name, int64_t r
   PORTOLAN_RETURN_IF_ERROR(hdf5::Remove(parent, name));
   const int64_t shape[] = {rows, width};
   PORTOLAN_ASSIGN_OR_RETURN(const Handle dataset, hdf5::WriteNumbers(parent, name, shape, values));
+  return MarkArray(dataset);
+}
+
+absl::Status MarkArray(const Handle& dataset) {
   return SetEncoding(dataset, "array", kElementVersion);
 }
 

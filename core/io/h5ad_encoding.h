@@ -27,6 +27,9 @@ absl::Status WriteStringArray(const hdf5::Handle& parent, const std::string& nam
 absl::Status WriteArray(const hdf5::Handle& parent, const std::string& name, int64_t rows,
                         int64_t width, const float* values);
 
+/// Says of a dataset that it is such an array.
+absl::Status MarkArray(const hdf5::Handle& dataset);
+
 /// Creates a categorical with its codes, in the smallest integers that hold them, as pandas does;
 /// its categories are still to be written into the group returned, under "categories".
 absl::StatusOr<hdf5::Handle> WriteCodes(const hdf5::Handle& parent, const std::string& name,

@@ -240,6 +240,34 @@ absl::Status H5adResultWriter::WriteObsm(const std::string& name, int64_t width,
   return Explain(h5ad::WriteArray(obsm, name, cells_, width, values.data()));
 }
 
+absl::Status H5adResultWriter::AppendObsm(const std::string& name, int64_t width,
+                                          std::span<const float> rows) {
+  const hdf5::Gate gate;
+  const std::string field = absl::StrCat("obsm/", name);
+  PORTOLAN_RETURN_IF_ERROR(CheckOpen());
+  PORTOLAN_RETURN_IF_ERROR(CheckName(field, name));
+  auto it = growing_.find(name);
+  if (it == growing_.end()) {
+    PORTOLAN_ASSIGN_OR_RETURN(const Handle obsm, h5ad::OpenOrCreateDict(file_, "obsm"));
+    PORTOLAN_RETURN_IF_ERROR(hdf5::Remove(obsm, name));
+    auto dataset = hdf5::CreateFloats(obsm, name, cells_, width);
+    if (!dataset.ok()) return Explain(dataset.status());
+    PORTOLAN_RETURN_IF_ERROR(Explain(h5ad::MarkArray(*dataset)));
+    it = growing_.emplace(name, Growing{*std::move(dataset), width, 0}).first;
+  }
+  Growing& array = it->second;
+  const int64_t count = width > 0 ? static_cast<int64_t>(rows.size()) / width : 0;
+  if (width != array.width || count * width != static_cast<int64_t>(rows.size()) ||
+      array.rows + count > cells_) {
+    return InvalidField(
+        field, absl::StrCat(rows.size(), " values from row ", array.rows),
+        absl::StrCat("Give whole rows of ", array.width, " values, ", cells_, " in all."));
+  }
+  PORTOLAN_RETURN_IF_ERROR(Explain(hdf5::WriteRows(array.dataset, array.rows, width, rows)));
+  array.rows += count;
+  return absl::OkStatus();
+}
+
 absl::Status H5adResultWriter::WriteObsCategorical(const std::string& name,
                                                    std::span<const int32_t> codes,
                                                    std::span<const std::string> categories) {
@@ -276,6 +304,15 @@ absl::Status H5adResultWriter::WriteUns(const std::string& name, const nlohmann:
 
 absl::Status H5adResultWriter::Finish() {
   PORTOLAN_RETURN_IF_ERROR(CheckOpen());
+  for (const auto& [name, array] : growing_) {
+    if (array.rows == cells_) continue;
+    return InvalidField(absl::StrCat("obsm/", name), absl::StrCat(array.rows, " rows"),
+                        absl::StrCat("Give all ", cells_, " before the result is finished."));
+  }
+  {
+    const hdf5::Gate gate;
+    growing_.clear();
+  }
   PORTOLAN_RETURN_IF_ERROR(Explain(hdf5::CloseFile(std::move(file_))));
   PORTOLAN_RETURN_IF_ERROR(Sync(temporary_path_, O_RDONLY));
   if (std::rename(temporary_path_.c_str(), output_path_.c_str()) != 0) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,8 @@ class H5adResultWriter : public ResultWriter {
 
   absl::Status WriteObsm(const std::string& name, int64_t width,
                          std::span<const float> values) override;
+  absl::Status AppendObsm(const std::string& name, int64_t width,
+                          std::span<const float> rows) override;
   absl::Status WriteObsCategorical(const std::string& name, std::span<const int32_t> codes,
                                    std::span<const std::string> categories) override;
   absl::Status WriteUns(const std::string& name, const nlohmann::json& value) override;
@@ -46,6 +49,14 @@ class H5adResultWriter : public ResultWriter {
   hdf5::Handle file_;
   int64_t cells_ = 0;
   bool temporary_exists_ = false;
+
+  /// An array of obsm that grows by AppendObsm.
+  struct Growing {
+    hdf5::Handle dataset;
+    int64_t width = 0;
+    int64_t rows = 0;
+  };
+  std::map<std::string, Growing> growing_;
 };
 
 }  // namespace portolan

@@ -202,6 +202,33 @@ template absl::StatusOr<Handle> WriteNumbers(const Handle&, const std::string&,
 template absl::StatusOr<Handle> WriteNumbers(const Handle&, const std::string&,
                                              std::span<const int64_t>, const bool*);
 
+absl::StatusOr<Handle> CreateFloats(const Handle& parent, const std::string& name, int64_t rows,
+                                    int64_t width) {
+  const Gate gate;
+  const int64_t shape[] = {rows, width};
+  Handle dataset(H5Dcreate2(parent.id(), name.c_str(), H5T_IEEE_F32LE, Space(shape).id(),
+                            H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  if (!dataset.valid()) return Failed(absl::StrCat("creating ", name));
+  return dataset;
+}
+
+absl::Status WriteRows(const Handle& dataset, int64_t first_row, int64_t width,
+                       std::span<const float> values) {
+  if (values.empty()) return absl::OkStatus();
+  const Gate gate;
+  const int64_t shape[] = {static_cast<int64_t>(values.size()) / width, width};
+  const hsize_t start[] = {static_cast<hsize_t>(first_row), 0};
+  const hsize_t count[] = {static_cast<hsize_t>(shape[0]), static_cast<hsize_t>(width)};
+  const Handle memory = Space(shape);
+  const Handle file(H5Dget_space(dataset.id()));
+  if (H5Sselect_hyperslab(file.id(), H5S_SELECT_SET, start, nullptr, count, nullptr) < 0 ||
+      H5Dwrite(dataset.id(), H5T_NATIVE_FLOAT, memory.id(), file.id(), H5P_DEFAULT, values.data()) <
+          0) {
+    return Failed("writing rows");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Handle> WriteStrings(const Handle& parent, const std::string& name,
                                     std::span<const std::string> values) {
   const Gate gate;

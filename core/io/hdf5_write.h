@@ -39,6 +39,14 @@ template <typename T>
 absl::StatusOr<Handle> WriteNumbers(const Handle& parent, const std::string& name,
                                     std::span<const int64_t> shape, const T* values);
 
+/// Creates a float32 dataset of rows x width, to be filled by WriteRows.
+absl::StatusOr<Handle> CreateFloats(const Handle& parent, const std::string& name, int64_t rows,
+                                    int64_t width);
+
+/// Writes rows from `first_row` on. REQUIRES: they lie within the dataset.
+absl::Status WriteRows(const Handle& dataset, int64_t first_row, int64_t width,
+                       std::span<const float> values);
+
 /// Writes UTF-8 strings of variable length: a list, or one scalar.
 absl::StatusOr<Handle> WriteStrings(const Handle& parent, const std::string& name,
                                     std::span<const std::string> values);

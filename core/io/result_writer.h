@@ -36,6 +36,11 @@ class ResultWriter {
   virtual absl::Status WriteObsm(const std::string& name, int64_t width,
                                  std::span<const float> values) = 0;
 
+  /// The same piece by piece: rows of obsm[name], in order. The first call creates the array;
+  /// Finish() refuses one with rows missing.
+  virtual absl::Status AppendObsm(const std::string& name, int64_t width,
+                                  std::span<const float> rows) = 0;
+
   /// obs[name] = pandas categorical with these codes. Replaces one of that name.
   virtual absl::Status WriteObsCategorical(const std::string& name, std::span<const int32_t> codes,
                                            std::span<const std::string> categories) = 0;

@@ -201,6 +201,26 @@ TEST(ResultWriter, RefusesWhatDoesNotFitTheCells) {
   EXPECT_EQ(w.Finish().code(), absl::StatusCode::kFailedPrecondition);
 }
 
+TEST(ResultWriter, TakesAnArrayInPieces) {
+  const std::string out = TempPath("pieces.h5ad");
+  auto writer = ResultWriter::Create(FixturePath("csr_gzip.h5ad"), out);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  const std::vector<float> values = Latent();
+  const std::span<const float> all(values);
+  ASSERT_TRUE((*writer)->AppendObsm("pieces", 2, all.first(2)).ok());
+  EXPECT_FALSE((*writer)->AppendObsm("pieces", 2, all.first(3)).ok()) << "half a row";
+  EXPECT_FALSE((*writer)->AppendObsm("pieces", 2, all).ok()) << "one row too many";
+  EXPECT_FALSE((*writer)->Finish().ok()) << "rows are missing";
+  ASSERT_TRUE((*writer)->AppendObsm("pieces", 2, all.subspan(2)).ok());
+  ASSERT_TRUE((*writer)->Finish().ok());
+  const hdf5::Handle file = Open(out);
+  EXPECT_EQ(EncodingOf(file, "obsm/pieces"), "array");
+  const auto pieces = hdf5::OpenDataset(file, "obsm/pieces", "obsm");
+  ASSERT_TRUE(pieces.ok()) << pieces.status();
+  EXPECT_EQ(pieces->shape, (std::vector<int64_t>{kCells, 2}));
+  EXPECT_EQ(*hdf5::ReadAll<float>(*pieces), values);
+}
+
 TEST(ResultWriter, NamesTheOutputThatCannotBe) {
   const std::string query = FixturePath("csr_gzip.h5ad");
   const auto folder = ResultWriter::Create(query, TempPath("absent") + "/out.h5ad").status();
