@@ -9,6 +9,7 @@ bin=build/bin
 query=demo/data/query.h5ad
 out=demo/out
 result=$out/mapped.h5ad
+cite_result=$out/mapped_cite.h5ad
 data=$(mktemp -d)
 log=$out/server.log
 server=""
@@ -47,7 +48,7 @@ listening_address() {
 }
 
 mkdir -p "$out"
-rm -f "$result" "$log"
+rm -f "$result" "$cite_result" "$log"
 
 say "Starting the server with the atlases in demo/atlases"
 "$bin/portolan-server" serve --atlases demo/atlases --data "$data" --listen 127.0.0.1:0 \
@@ -68,9 +69,15 @@ say "Mapping $query: two batches that the reference has never seen"
 say "Labels given, against the true ones in obs[\"cell_type\"]"
 "$bin/portolan" compare "$result" --truth cell_type
 
+say "Mapping its proteins, too, onto a TOTALVI reference"
+"$bin/portolan" map "$query" --atlas cite_demo --batch-key batch --epochs 50 \
+  --proteins protein_expression --outputs proteins,foreground --output-proteins CD3,CD4,CD8a,CD19 \
+  --transform-batch lab_a --samples 5 -o "$cite_result"
+
 say "Stopping the server"
 stop_server
 
 say "Done"
 echo "The mapped query is $result: the latent in obsm, labels and their certainty in obs."
+echo "With proteins it is $cite_result: denoised values and foreground in obsm."
 echo "The server's log is $log."

@@ -47,8 +47,10 @@ void ExpectDemoModel(const nlohmann::json& atlas) {
 
 TEST_F(AtlasTest, ListsWhatTheServerHolds) {
   const nlohmann::json list = server_->RunJson({"atlas", "list"});
-  ASSERT_EQ(list["atlases"].size(), 1u);
-  ExpectDemoModel(list["atlases"][0]);
+  ASSERT_EQ(list["atlases"].size(), 2u);
+  EXPECT_EQ(list["atlases"][0]["name"], kProteinAtlas);
+  EXPECT_EQ(list["atlases"][0]["model"], "TOTALVI");
+  ExpectDemoModel(list["atlases"][1]);
   EXPECT_THAT(list["refused"], IsEmpty());
 
   const Ended text = server_->Run({"atlas", "list"});

@@ -13,6 +13,8 @@ namespace portolan::end_to_end {
 std::string DemoAtlases();
 std::string DemoQuery();
 inline constexpr char kDemoAtlas[] = "pbmc_demo";
+/// The demo's TOTALVI reference.
+inline constexpr char kProteinAtlas[] = "cite_demo";
 
 /// A file of the test data, which is not part of the repository. Empty if there is none.
 std::string TestData(const std::string& relative_path);

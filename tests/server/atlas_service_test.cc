@@ -25,7 +25,7 @@ TEST_F(AtlasServiceTest, DescribesTheAtlas) {
   grpc::ClientContext list_context;
   v1::ListAtlasesResponse list;
   ASSERT_TRUE(atlases_->ListAtlases(&list_context, {}, &list).ok());
-  ASSERT_EQ(list.atlases_size(), 1);
+  ASSERT_EQ(list.atlases_size(), 2);
   EXPECT_EQ(list.refused_size(), 0);
 
   grpc::ClientContext context;
@@ -33,7 +33,7 @@ TEST_F(AtlasServiceTest, DescribesTheAtlas) {
   request.set_name("atlases/pbmc_demo");
   v1::Atlas atlas;
   ASSERT_TRUE(atlases_->GetAtlas(&context, request, &atlas).ok());
-  EXPECT_EQ(atlas.SerializeAsString(), list.atlases(0).SerializeAsString());
+  EXPECT_EQ(atlas.SerializeAsString(), list.atlases(1).SerializeAsString());
   EXPECT_EQ(atlas.name(), "atlases/pbmc_demo");
   EXPECT_EQ(atlas.version_count(), 1);
   EXPECT_EQ(atlas.model().model_class(), "SCANVI");

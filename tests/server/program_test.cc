@@ -103,7 +103,7 @@ TEST_P(SignalTest, EndsAServingProgramWithStatusZero) {
   v1::ListAtlasesResponse list;
   const grpc::Status status = stub->ListAtlases(&context, {}, &list);
   EXPECT_TRUE(status.ok()) << status.error_message();
-  EXPECT_EQ(list.atlases_size(), 1);
+  EXPECT_EQ(list.atlases_size(), 2);
 
   program.Signal(GetParam());
   EXPECT_EQ(program.Wait(), 0);
