@@ -114,7 +114,7 @@ TEST_F(AtlasTest, RefusesAnUnknownAtlasNamingThoseThere) {
     EXPECT_EQ(ended.status, 1);
     EXPECT_EQ(ended.out, "");
     EXPECT_THAT(ended.err, AllOf(HasSubstr("found: no atlas \"atlantis\""),
-                                 HasSubstr("remedy: Atlases here: pbmc_demo")));
+                                 HasSubstr("remedy: Atlases here: cite_demo, pbmc_demo")));
   }
   EXPECT_THAT(out.Entries(), IsEmpty());
 }
@@ -126,7 +126,7 @@ TEST_F(AtlasTest, PrintsErrorsAsJsonWhereAsked) {
   const nlohmann::json error = nlohmann::json::parse(ended.err, nullptr, false)["error"];
   EXPECT_EQ(error["code"], "NOT_FOUND");
   EXPECT_EQ(error["found"], "no atlas \"atlantis\"");
-  EXPECT_EQ(error["remedy"], "Atlases here: pbmc_demo.");
+  EXPECT_EQ(error["remedy"], "Atlases here: cite_demo, pbmc_demo.");
 }
 
 // A port that is bound but not listened on refuses connections, and nobody else can take it.
