@@ -17,7 +17,7 @@ enum class CountLikelihood { kNb, kZinb, kPoisson };
 class GeneDispersion {
  public:
   GeneDispersion() = default;
-  /// theta: (genes), finite and not negative.
+  /// theta: (genes), not negative.
   explicit GeneDispersion(std::span<const float> theta);
 
   const float* theta() const { return theta_.data(); }      ///< 1 in the padding

@@ -1,5 +1,7 @@
 #include "core/kernels/likelihood.h"
 
+#include <algorithm>
+
 // The order of these matters.
 // clang-format off
 #undef HWY_TARGET_INCLUDE
@@ -220,9 +222,10 @@ GeneDispersion::GeneDispersion(std::span<const float> theta)
       inverse_(theta_.size()),
       share_(theta_.size()) {
   constexpr double kEpsilon = 1e-8;
+  constexpr float kMostTheta = 1e30f;  // Poisson long before
   for (int64_t g = 0; g < theta_.size(); ++g) {
     const bool gene = g < static_cast<int64_t>(theta.size());
-    const double value = gene ? theta[g] : 1.0;
+    const double value = gene ? std::min(theta[g], kMostTheta) : 1.0f;
     theta_[g] = static_cast<float>(value);
     inverse_[g] = static_cast<float>(1 / (value + kEpsilon));
     share_[g] = static_cast<float>(value / (value + kEpsilon));
