@@ -100,7 +100,7 @@ class Server::Impl {
         loop_(
             jobs_, [this](const JobContext& context) { return runner_.Run(context); },
             LoopOptions()),
-        atlas_service_(catalog_),
+        atlas_service_(catalog_, service_),
         upload_service_(catalog_, uploads_, service_, metrics_, draining_),
         mapping_service_({catalog_, uploads_, jobs_, results_, hub_, service_, draining_}),
         embedding_service_(catalog_, service_, draining_) {}

@@ -3,6 +3,8 @@
 #include "core/base/status_macros.h"
 #include "server/catalog.h"
 #include "server/converters.h"
+#include "server/export_stream.h"
+#include "server/mapping_streams.h"
 #include "server/resource_names.h"
 #include "server/status.h"
 #include "server/unary_call.h"
@@ -54,6 +56,13 @@ grpc::ServerUnaryReactor* AtlasService::GetVersion(grpc::CallbackServerContext* 
     *response = ToProto(*found.atlas, *found.version, /*with_genes=*/true);
     return absl::OkStatus();
   });
+}
+
+grpc::ServerWriteReactor<v1::ExportVersionResponse>* AtlasService::ExportVersion(
+    grpc::CallbackServerContext* /*context*/, const v1::ExportVersionRequest* request) {
+  absl::StatusOr<ResolvedVersion> found = FindVersion(catalog_, "name", request->name());
+  if (!found.ok()) return FailStream<v1::ExportVersionResponse>(found.status());
+  return StreamExport(*std::move(found), executor_);
 }
 
 }  // namespace portolan::server

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/atlas/atlas.h"
+#include "core/base/executor.h"
 #include "portolan/v1/atlas.grpc.pb.h"
 
 namespace portolan::server {
@@ -8,8 +9,9 @@ namespace portolan::server {
 /// Atlases and their versions. Thread-safe.
 class AtlasService final : public v1::AtlasService::CallbackService {
  public:
-  /// `catalog` outlives the service.
-  explicit AtlasService(const AtlasCatalog& catalog) : catalog_(catalog) {}
+  /// Both outlive the service; `executor` writes exports.
+  AtlasService(const AtlasCatalog& catalog, Executor& executor)
+      : catalog_(catalog), executor_(executor) {}
 
   grpc::ServerUnaryReactor* ListAtlases(grpc::CallbackServerContext* context,
                                         const v1::ListAtlasesRequest* request,
@@ -23,9 +25,12 @@ class AtlasService final : public v1::AtlasService::CallbackService {
   grpc::ServerUnaryReactor* GetVersion(grpc::CallbackServerContext* context,
                                        const v1::GetVersionRequest* request,
                                        v1::Version* response) override;
+  grpc::ServerWriteReactor<v1::ExportVersionResponse>* ExportVersion(
+      grpc::CallbackServerContext* context, const v1::ExportVersionRequest* request) override;
 
  private:
   const AtlasCatalog& catalog_;
+  Executor& executor_;
 };
 
 }  // namespace portolan::server

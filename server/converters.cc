@@ -51,6 +51,26 @@ std::string Bytes(const void* data, size_t size) {
   return std::string(static_cast<const char*>(data), size);
 }
 
+void DescribeProteins(const ModelDescription& description, v1::Model& wire) {
+  const ProteinArchitecture& proteins = *description.architecture.proteins;
+  wire.set_n_proteins(proteins.n_proteins);
+  wire.set_proteins_key(description.proteins_key);
+  wire.set_protein_dispersion(std::string(ProteinDispersionName(proteins.dispersion)));
+  wire.set_totalvi_variant(std::string(TotalviVariantName(proteins.variant)));
+  wire.set_n_layers_decoder(proteins.n_layers_decoder);
+  const std::vector<std::string>& codes =
+      proteins.prior_per_panel ? description.panels.categories : description.batches.categories;
+  for (size_t code = 0; code < description.protein_masks.size(); ++code) {
+    const std::vector<bool>& mask = description.protein_masks[code];
+    if (std::find(mask.begin(), mask.end(), false) == mask.end()) continue;
+    v1::MissingProteins* missing = wire.add_missing_proteins();
+    missing->set_batch(codes[code]);
+    for (size_t i = 0; i < mask.size(); ++i) {
+      if (!mask[i]) missing->add_proteins(description.proteins[i]);
+    }
+  }
+}
+
 v1::Mapping::State ToProto(JobState state) {
   switch (state) {
     case JobState::kQueued:
@@ -222,6 +242,12 @@ v1::Model ToProto(const ModelDescription& description) {
     AppendAll(description.labels.categories, wire.mutable_labels());
   }
   wire.set_n_genes(architecture.n_genes);
+  wire.set_latent_distribution(
+      std::string(LatentDistributionName(architecture.latent_distribution)));
+  wire.set_layer(description.layer);
+  wire.set_minified(description.minified);
+  wire.set_training_cells(description.training_cells);
+  if (architecture.proteins.has_value()) DescribeProteins(description, wire);
   return wire;
 }
 

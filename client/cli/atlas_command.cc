@@ -52,21 +52,46 @@ absl::Status List(Invocation& invocation) {
   return absl::OkStatus();
 }
 
+void Line(const char* what, const std::string& text, std::ostream& out) {
+  out << absl::StrFormat("%-12s %s\n", what, text);
+}
+
+/// "2 hidden layers", or for TOTALVI, whose decoder has its own number, "2 + 1 hidden layers".
+std::string Layers(const v1::Model& model) {
+  if (model.n_layers_decoder() == 0) return absl::StrCat(model.n_layers(), " hidden layers");
+  return absl::StrCat(model.n_layers(), " + ", model.n_layers_decoder(), " hidden layers");
+}
+
+void DescribeProteins(const v1::Model& model, std::ostream& out) {
+  if (model.n_proteins() == 0) return;
+  Line("proteins",
+       Printable(absl::StrCat(model.n_proteins(), " (obsm ", model.proteins_key(),
+                              "), dispersion per ", model.protein_dispersion())),
+       out);
+  Line("forward pass", Printable(model.totalvi_variant()), out);
+  for (const v1::MissingProteins& missing : model.missing_proteins()) {
+    Line("not measured",
+         Printable(absl::StrCat(missing.batch(), ": ", absl::StrJoin(missing.proteins(), ", "))),
+         out);
+  }
+}
+
 void Describe(const v1::Atlas& atlas, const v1::Version& reference,
               const v1::ListVersionsResponse& versions, bool genes, std::ostream& out) {
   const v1::Model& model = atlas.model();
-  const auto line = [&](const char* what, const std::string& text) {
-    out << absl::StrFormat("%-12s %s\n", what, text);
-  };
+  const auto line = [&](const char* what, const std::string& text) { Line(what, text, out); };
   line("atlas", Printable(ShortName(atlas.name())));
   line("model", Printable(absl::StrCat(model.model_class(), ", saved by scvi-tools ",
                                        model.scvi_version())));
   line("genes", absl::StrCat(model.n_genes()));
-  line("latent", absl::StrCat(model.n_latent(), " (", model.n_layers(), " hidden layers of ",
-                              model.n_hidden(), ")"));
+  line("latent", absl::StrCat(model.n_latent(), ", ", model.latent_distribution(), " (",
+                              Layers(model), " of ", model.n_hidden(), ")"));
   line("likelihood",
        Printable(absl::StrCat(model.gene_likelihood(), ", dispersion per ", model.dispersion())));
   line("norm", model.batch_norm() ? "batch norm" : model.layer_norm() ? "layer norm" : "none");
+  if (!model.layer().empty()) line("counts", Printable(absl::StrCat("layer ", model.layer())));
+  if (model.minified()) line("data", "minified: saved with latents in place of counts");
+  DescribeProteins(model, out);
   line("batch key", model.batch_key().empty() ? "none" : Printable(model.batch_key()));
   line("batches", Joined(reference.batches()));
   if (model.labels_size() > 0) {
@@ -112,6 +137,7 @@ void AddAtlasCommand(CLI::App& app, Invocation& invocation) {
   show->callback([arguments, &invocation] {
     invocation.run = [arguments](Invocation& run) { return Show(*arguments, run); };
   });
+  AddExportCommand(*atlas, invocation);
 }
 
 }  // namespace portolan::client

@@ -30,6 +30,8 @@ void AddVersionsCommand(CLI::App& app, Invocation& invocation);
 void AddMapCommand(CLI::App& app, Invocation& invocation);
 void AddEmbedCommand(CLI::App& app, Invocation& invocation);
 void AddCompareCommand(CLI::App& app, Invocation& invocation);
+/// A command below `atlas`.
+void AddExportCommand(CLI::App& atlas, Invocation& invocation);
 
 /// With --json a pipe gets nothing on stderr but an error, so that programs can parse it.
 inline ProgressStyle StyleOf(const Invocation& invocation) {

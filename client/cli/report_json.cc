@@ -68,6 +68,10 @@ std::string Hdf5Key(const std::string& name) {
 
 json AtlasJson(const v1::Atlas& atlas) {
   const v1::Model& model = atlas.model();
+  json missing = json::object();
+  for (const v1::MissingProteins& batch : model.missing_proteins()) {
+    missing[batch.batch()] = List(batch.proteins());
+  }
   return {{"name", ShortName(atlas.name())},
           {"model", model.model_class()},
           {"scvi_version", model.scvi_version()},
@@ -85,6 +89,16 @@ json AtlasJson(const v1::Atlas& atlas) {
           {"labels_key", model.labels_key()},
           {"unlabeled_category", model.unlabeled_category()},
           {"labels", List(model.labels())},
+          {"latent_distribution", model.latent_distribution()},
+          {"layer", model.layer()},
+          {"minified", model.minified()},
+          {"training_cells", model.training_cells()},
+          {"layers_decoder", model.n_layers_decoder()},
+          {"proteins", model.n_proteins()},
+          {"proteins_key", model.proteins_key()},
+          {"protein_dispersion", model.protein_dispersion()},
+          {"totalvi_variant", model.totalvi_variant()},
+          {"missing_proteins", missing},
           {"reference_version", atlas.reference_version()},
           {"version_count", atlas.version_count()}};
 }

@@ -83,6 +83,7 @@ class Client {
     grpc::ClientContext context_;
   };
 
+  v1::AtlasService::Stub& atlases() { return *atlases_; }
   v1::UploadService::Stub& uploads() { return *uploads_; }
   v1::MappingService::Stub& mappings() { return *mappings_; }
   v1::EmbeddingService::Stub& embeddings() { return *embeddings_; }

@@ -54,6 +54,7 @@ absl::StatusOr<std::unique_ptr<Atlas>> Atlas::Open(const std::string& name,
   version->create_time = ModelTime(model_directory);
   std::unique_ptr<Atlas> atlas(new Atlas());
   atlas->name_ = name;
+  atlas->model_directory_ = model_directory;
   atlas->store_directory_ = store_directory;
   atlas->reference_ = version;
   {

@@ -32,13 +32,15 @@ struct AtlasVersion {
 /// A named line of versions that starts at one reference. Thread-safe.
 class Atlas {
  public:
-  /// Loads `model_directory`/model.pt; if `store_directory` is not empty, loads the versions stored
-  /// there and stores new ones (the manifest last, so a half-written one is never seen).
+  /// Loads the saved model in `model_directory`; if `store_directory` is not empty, loads the
+  /// versions stored there and stores new ones (the manifest last, so a half-written one is never
+  /// seen).
   static absl::StatusOr<std::unique_ptr<Atlas>> Open(const std::string& name,
                                                      const std::string& model_directory,
                                                      const std::string& store_directory);
 
   const std::string& name() const { return name_; }
+  const std::string& model_directory() const { return model_directory_; }
   /// Of the reference.
   const ModelDescription& description() const { return reference_->model->description(); }
   std::shared_ptr<const AtlasVersion> reference() const { return reference_; }
@@ -66,6 +68,7 @@ class Atlas {
 
   // Constant after construction.
   std::string name_;
+  std::string model_directory_;
   std::string store_directory_;
   std::shared_ptr<const AtlasVersion> reference_;
   std::vector<std::string> store_warnings_;

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/sha256.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "portolan/v1/atlas.grpc.pb.h"
@@ -232,6 +233,34 @@ struct FakeServer::State final : v1::AtlasService::Service,
   grpc::Status GetVersion(grpc::ServerContext*, const v1::GetVersionRequest*,
                           v1::Version* version) override {
     FillVersion(version);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ExportVersion(grpc::ServerContext*, const v1::ExportVersionRequest* request,
+                             grpc::ServerWriter<v1::ExportVersionResponse>* writer) override {
+    if (request->name() != "atlases/toy/versions/aaaa1111") {
+      return {grpc::StatusCode::NOT_FOUND, absl::StrCat("no version ", request->name())};
+    }
+    v1::ExportVersionResponse message;
+    v1::ExportVersionResponse::Header* header = message.mutable_header();
+    header->set_version_id("aaaa1111");
+    header->set_scvi_version("1.4.2");
+    header->set_bytes(static_cast<int64_t>(behaviour.model_file.size()));
+    header->set_sha256(Sha256Hex(behaviour.model_file));
+    header->add_notes("Open it with care.");
+    writer->Write(message);
+    bool broken = false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      std::swap(broken, behaviour.break_export);
+    }
+    const size_t half = behaviour.model_file.size() / 2;
+    message.set_chunk(behaviour.model_file.substr(0, half));
+    writer->Write(message);
+    if (broken) return {grpc::StatusCode::UNAVAILABLE, "the stream broke"};
+    message.set_chunk(behaviour.model_file.substr(half));
+    if (behaviour.damage_export) message.mutable_chunk()->back() ^= 1;
+    writer->Write(message);
     return grpc::Status::OK;
   }
 

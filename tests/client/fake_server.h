@@ -35,7 +35,10 @@ struct FakeBehaviour {
   bool break_watch = false;           ///< once, after the first message
   bool break_read = false;            ///< once, after the first block
   int unavailable_calls = 0;          ///< unary GetAtlas calls that first answer UNAVAILABLE
-  bool refuse_upload = false;         ///< CreateUpload: INVALID_ARGUMENT with a field violation
+  std::string model_file = "the bytes of a model";  ///< what ExportVersion sends
+  bool break_export = false;                        ///< once, after the first chunk
+  bool damage_export = false;                       ///< one bit of the last chunk
+  bool refuse_upload = false;  ///< CreateUpload: INVALID_ARGUMENT with a field violation
   v1::Mapping::State outcome = v1::Mapping::SUCCEEDED;
   std::function<void()> on_watch = {};  ///< called in a watch, which then lasts until the cancel
 };

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -259,6 +260,51 @@ TEST_F(CliTest, ListsAndShows) {
   EXPECT_THAT(text.out, HasSubstr("ref1, ref2"));
   EXPECT_THAT(text.out, Not(HasSubstr("g0")));
   EXPECT_EQ(Portolan({"atlas", "show", "nope", "--server", server.address()}).exit_status, 1);
+}
+
+std::string Content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TEST_F(CliTest, ExportMakesAWholeDirectory) {
+  FakeBehaviour behaviour;
+  behaviour.break_export = true;
+  const FakeServer server(behaviour);
+  const std::vector<std::string> words = {"atlas", "export",   "toy",     "--version",
+                                          "aaaa1111", "-o", output_, "--server",
+                                          server.address()};
+  const Outcome outcome = Portolan(words);
+  ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
+  EXPECT_EQ(Content(output_ + "/model.pt"), "the bytes of a model");
+  EXPECT_THAT(outcome.out, HasSubstr("for scvi-tools 1.4.2"));
+  EXPECT_THAT(outcome.out, HasSubstr("note: Open it with care."));
+  // Nothing is overwritten.
+  const Outcome again = Portolan(words);
+  EXPECT_EQ(again.exit_status, 1);
+  EXPECT_THAT(again.err, HasSubstr("exists and is not empty"));
+  std::filesystem::remove(output_ + "/model.pt");
+  EXPECT_EQ(Portolan(words).exit_status, 0);  // an empty one may be there
+  std::filesystem::remove_all(output_);
+}
+
+TEST_F(CliTest, ABrokenExportLeavesNothing) {
+  FakeBehaviour behaviour;
+  behaviour.damage_export = true;
+  const FakeServer server(behaviour);
+  const Outcome damaged = Portolan(
+      {"atlas", "export", "toy", "--version", "aaaa1111", "-o", output_, "--server",
+       server.address()});
+  EXPECT_EQ(damaged.exit_status, 1);
+  EXPECT_THAT(damaged.err, HasSubstr("did not arrive as it was sent"));
+  const Outcome unknown = Portolan(
+      {"atlas", "export", "toy", "--version", "ffff", "-o", output_, "--server",
+       server.address()});
+  EXPECT_EQ(unknown.exit_status, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("no version"));
+  EXPECT_FALSE(OutputExists());
+  const Outcome nowhere = Portolan({"atlas", "export", "toy", "-o", output_ + "/a/b"});
+  EXPECT_THAT(nowhere.err, HasSubstr("does not exist or cannot be written to"));
 }
 
 TEST_F(CliTest, UsageErrorsAndHelp) {
