@@ -27,7 +27,7 @@ class ExportOfVariant : public testing::TestWithParam<std::string> {
 std::vector<float> Latents(const Model& model, const std::string& batch) {
   const VariantCells& cells = Cells();
   const std::vector<int32_t> codes(cells.names.size(), model.BatchCode(batch));
-  return Encode(model, cells.counts, codes, CancelToken()).value().mean;
+  return Encode(model, {.counts = cells.counts, .batch_codes = codes}, CancelToken()).value().mean;
 }
 
 TEST_P(ExportOfVariant, TheReferenceComesBack) {
