@@ -85,6 +85,20 @@ absl::StatusOr<ModelClass> DecideClass(const PyValue& attributes, const StateDic
   return found;
 }
 
+/// Names that come as they stand in the pickle. They go into messages, JSON and files of others.
+absl::Status CheckNames(const ModelDescription& d) {
+  constexpr size_t kLongestName = 10'000;
+  for (const std::string* name :
+       {&d.scvi_version, &d.layer, &d.batches.original_key, &d.labels.original_key,
+        &d.panels.original_key, &d.size_factor_key, &d.proteins_key, &d.protein_names_key,
+        &d.gene_modality}) {
+    if (name->size() <= kLongestName && IsUtf8(*name)) continue;
+    return ArchiveError(absl::StrCat("the registry holds the broken name ", Absl(Quoted(*name))),
+                        "Set the model up again with plain column names");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::optional<ModelClass>> RegisteredClass(const PyValue& attributes) {
@@ -139,6 +153,7 @@ absl::StatusOr<ModelDescription> DescribeModel(const ModelParts& parts, const St
   description.training_cells = registry.n_cells;
   description.continuous_covariates = std::move(registry.continuous_covariates);
   description.size_factor_key = std::move(registry.size_factor_key);
+  PORTOLAN_RETURN_IF_ERROR(CheckNames(description));
   PORTOLAN_RETURN_IF_ERROR(CheckState(description, shapes, tensors));
   return description;
 }

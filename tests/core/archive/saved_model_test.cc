@@ -164,6 +164,15 @@ TEST(SavedModelTest, MissingProteinsAreKeptByBatch) {
   EXPECT_THAT(Error(builder), HasSubstr("holds 'yes'"));
 }
 
+TEST(SavedModelTest, BrokenNamesAreErrors) {
+  ModelBuilder builder;
+  builder.fields["batch"] = ModelBuilder::Categories(p::StrArray({"x", "y"}), "do\xffnor");
+  EXPECT_THAT(Error(builder), HasSubstr("the broken name"));
+  ModelBuilder version;
+  version.registry["scvi_version"] = p::Str(std::string(20'000, '1'));
+  EXPECT_THAT(Error(version), HasSubstr("the broken name"));
+}
+
 TEST(SavedModelTest, APanelHasItsOwnPrior) {
   ModelBuilder builder(ModelBuilder::kTotalvi, 2);
   builder.fields["panel"] = ModelBuilder::Categories(p::StrArray({"A", "B", "C"}), "kit");
