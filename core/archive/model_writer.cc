@@ -299,6 +299,13 @@ std::string Attributes(const ModelDescription& d, const StateDict& tensors) {
   return Dict(attributes);
 }
 
+/// scvi-tools' converter of older files adds this tensor to models whose forward pass has none.
+bool IsStray(const std::string& key, const ModelDescription& d) {
+  const auto& proteins = d.architecture.proteins;
+  return key == "log_per_batch_efficiency" && proteins.has_value() &&
+         proteins->variant != TotalviVariant::kCellMean;
+}
+
 std::string_view BytesOf(const HostTensor& tensor) {
   return {reinterpret_cast<const char*>(tensor.data()), tensor.size_bytes()};
 }
@@ -333,6 +340,7 @@ absl::StatusOr<std::string> WriteModel(const ModelDescription& description,
   p::Pairs state;
   std::vector<ZipFile> files(1);
   for (const auto& [key, tensor] : tensors) {
+    if (IsStray(key, description)) continue;
     const std::string storage = absl::StrCat(files.size() - 1);
     const bool integers = tensor.dtype() == DType::kInt64;
     state.emplace_back(p::Text(key), p::Tensor(integers ? "LongStorage" : "FloatStorage", storage,

@@ -44,8 +44,8 @@ absl::StatusOr<std::map<std::string, HostTensor>> WholeStateDict(const Model& ve
                                                                  const SavedModel& reference) {
   PORTOLAN_ASSIGN_OR_RETURN(auto state, StateDict(version));
   const Architecture& before = reference.description.architecture;
-  const int64_t grown =
-      OneHots(version.description().architecture.n_batch) - OneHots(before.n_batch);
+  const int64_t batches = version.description().architecture.n_batch;
+  const int64_t grown = OneHots(batches) - OneHots(before.n_batch);
   int64_t covariates = 0;
   for (const int64_t categories : before.n_cats_per_cov) covariates += OneHots(categories);
   for (const auto& [key, tensor] : reference.tensors) {

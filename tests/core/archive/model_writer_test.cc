@@ -197,6 +197,16 @@ TEST(ModelWriterTest, TheVersionKeepsTheForwardPass) {
   EXPECT_EQ(version(TotalviVariant::kCellMean), "1.4.2");
 }
 
+TEST(ModelWriterTest, AStrayEfficiencyIsLeftOut) {
+  ModelBuilder builder(ModelBuilder::kTotalvi, 2);
+  builder.tensors["log_per_batch_efficiency"] = {2, 2};
+  const SavedModel saved = Parse(builder.File());
+  EXPECT_TRUE(saved.description.architecture.proteins->has_efficiency);
+  const auto file = WriteModel(saved.description, saved.tensors);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(Parse(*file).tensors.count("log_per_batch_efficiency"), 0u);
+}
+
 TEST(ModelWriterTest, RefusesWhatDoesNotFit) {
   SavedModel saved = Parse(ModelBuilder().File());
   StateDict lacking = saved.tensors;
