@@ -52,9 +52,13 @@ absl::StatusOr<std::map<std::string, HostTensor>> WholeStateDict(const Model& ve
     // Kept as it was saved: the forward pass has it scaled to sum to one.
     if (key == "y_prior") state[key] = tensor;
     if (state.contains(key)) continue;
-    const bool grows = grown > 0 && SeesBatch(key, before) && tensor.shape().size() == 2;
-    state[key] =
-        grows ? InsertColumns(tensor, grown, std::min(covariates, tensor.shape()[1])) : tensor;
+    if (tensor.shape().size() == 2 && SeesBatch(key, before) && grown > 0) {
+      state[key] = InsertColumns(tensor, grown, std::min(covariates, tensor.shape()[1]));
+    } else if (key == "log_per_batch_efficiency") {  // of a pass that has none: all zeros
+      state[key] = InsertColumns(tensor, batches - before.n_batch, 0);
+    } else {
+      state[key] = tensor;
+    }
   }
   return state;
 }
