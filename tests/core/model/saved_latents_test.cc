@@ -19,7 +19,10 @@ using nlohmann::json;
 
 constexpr double kTolerance = 1e-5;
 
-fs::path Fixtures() { return fs::path(PORTOLAN_SOURCE_DIR) / "tests/data/latents"; }
+/// tests/data/latents, beside tests/data/variants.
+fs::path Fixtures() {
+  return fs::path(VariantCountsPath()).parent_path().parent_path() / "latents";
+}
 
 std::vector<std::string> Names() {
   std::set<std::string> names;
