@@ -64,10 +64,13 @@ class Server:
         self.process.wait()
 
 
-def write_query(cells, path, proteins):
-    """The cells as a file for Portolan."""
-    out = anndata.AnnData(sparse.csr_matrix(cells.X), obs=cells.obs[["batch"]].copy())
-    out.obs_names, out.var_names = cells.obs_names, cells.var_names
+def write_query(cells, genes, path, proteins):
+    """The cells as a file for Portolan, with zeros for genes of the model that they lack: a query
+    with too few of them would be refused."""
+    missing = [gene for gene in genes if gene not in set(cells.var_names)]
+    x = np.hstack([cells.X, np.zeros((cells.n_obs, len(missing)), np.float32)])
+    out = anndata.AnnData(sparse.csr_matrix(x), obs=cells.obs[["batch"]].copy())
+    out.obs_names, out.var_names = cells.obs_names, [*cells.var_names, *missing]
     if proteins:
         out.obsm[proteins] = cells.obsm[proteins]
         if cells.uns.get("protein_names") is not None:
@@ -115,7 +118,7 @@ class Check:
 
     def embed(self, cells, version, proteins):
         source, result = self.folder / "cells.h5ad", self.folder / "embedded.h5ad"
-        write_query(cells, source, proteins)
+        write_query(cells, self.genes, source, proteins)
         self.server.run(
             "embed", source, "--atlas", self.case.model, "--version", version,
             "--batch-key", "batch", "-o", result, *protein_words(cells, proteins),
@@ -130,7 +133,8 @@ class Check:
 
     def before(self):
         case, row = self.case, self.row
-        atlas = self.server.run("atlas", "show", case.model)
+        atlas = self.server.run("atlas", "show", case.model, "--genes")
+        self.genes = atlas["gene_names"]
         row["saved by"] = atlas["scvi_version"]
         opens = (models.data_folder() / "models" / case.model / "model.pt").exists()
         opens = opens and models.opens_as_it_is(case.model)
@@ -153,7 +157,7 @@ class Check:
         case, row = self.case, self.row
         cells = self.new_cells()
         source, result = self.folder / "query.h5ad", self.folder / "mapped.h5ad"
-        write_query(cells, source, case.query_proteins)
+        write_query(cells, self.genes, source, case.query_proteins)
         report = self.server.run(
             "map", source, "--atlas", case.model, "--batch-key", "batch", "-o", result,
             "--epochs", self.options.epochs, *protein_words(cells, case.query_proteins),

@@ -20,6 +20,7 @@
 #include "core/archive/zip_writer.h"
 #include "core/base/field_error.h"
 #include "tests/core/archive/model_builder.h"
+#include "tests/paths.h"
 
 namespace portolan {
 namespace {
@@ -224,8 +225,7 @@ TEST(ModelWriterTest, RefusesWhatDoesNotFit) {
 TEST(ModelWriterTest, RealModelsAreWritten) {
   const char* named = std::getenv("PORTOLAN_TEST_DATA");
   const std::filesystem::path models =
-      std::filesystem::path(named != nullptr ? named : PORTOLAN_SOURCE_DIR "/../shared/data") /
-      "models";
+      std::filesystem::path(named != nullptr ? named : SourceDir() + "/../shared/data") / "models";
   if (!std::filesystem::exists(models)) {
     GTEST_SKIP() << "no test data: models/ (set PORTOLAN_TEST_DATA to the folder that holds it)";
   }
