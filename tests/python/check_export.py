@@ -137,9 +137,10 @@ class Check:
         self.genes = atlas["gene_names"]
         row["saved by"] = atlas["scvi_version"]
         opens = (models.data_folder() / "models" / case.model / "model.pt").exists()
-        opens = opens and models.opens_as_it_is(case.model)
+        older_pass = atlas["totalvi_variant"] not in ("", "cell-mean")
+        opens = opens and models.opens_as_it_is(case.model) and not older_pass
         row["opens as saved"] = "yes" if opens else "no"
-        if atlas.get("totalvi_variant", "") not in ("", "cell-mean"):
+        if older_pass:
             self.export("reference", "before")
             return False
         self.known = self.known_cells()

@@ -126,9 +126,10 @@ def read_model_file(path):
 
 
 def opens_as_it_is(name):
-    """Whether the installed scvi-tools reads the file (not whether the tensors fit its module)."""
+    """Whether the installed packages read the file (not whether the tensors fit the module)."""
+    path = data_folder() / "models" / name / "model.pt"
     try:
-        torch.load(data_folder() / "models" / name / "model.pt", weights_only=False)
+        torch.load(path, map_location="cpu", weights_only=False)
         return True
     except Exception:
         return False
@@ -218,7 +219,8 @@ def set_up(cells, content, proteins=""):
 
 def latents(directory, cells, proteins=""):
     """get_latent_representation() of the model in `directory`, and the model."""
-    content = torch.load(pathlib.Path(directory) / "model.pt", weights_only=False)
+    path = pathlib.Path(directory) / "model.pt"
+    content = torch.load(path, map_location="cpu", weights_only=False)
     data = set_up(cells, content, proteins)
     model = model_class(content).load(str(directory), data, accelerator="cpu")
     return model.get_latent_representation(), model

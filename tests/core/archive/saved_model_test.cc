@@ -164,6 +164,14 @@ TEST(SavedModelTest, MissingProteinsAreKeptByBatch) {
   EXPECT_THAT(Error(builder), HasSubstr("holds 'yes'"));
 }
 
+TEST(SavedModelTest, MinifiedDataAreNoticed) {
+  ModelBuilder builder;
+  EXPECT_FALSE(Describe(builder).minified);
+  builder.fields["minify_type"] = ModelBuilder::Field(
+      {{p::Str("attr_name"), p::Str("uns")}, {p::Str("attr_key"), p::Str("_scvi_minify")}}, {});
+  EXPECT_TRUE(Describe(builder).minified);
+}
+
 TEST(SavedModelTest, BrokenNamesAreErrors) {
   ModelBuilder builder;
   builder.fields["batch"] = ModelBuilder::Categories(p::StrArray({"x", "y"}), "do\xffnor");

@@ -102,9 +102,6 @@ TEST_P(SavedLatents, AreThoseOfScviTools) {
                  << " (set PORTOLAN_TEST_DATA to the folder that holds models/)";
   }
   const auto model = Model::Create(ReadSavedModel(directory).value());
-  if (model.status().code() == absl::StatusCode::kUnimplemented) {
-    GTEST_SKIP() << model.status().message();
-  }
   ASSERT_TRUE(model.ok()) << model.status();
   const FixtureCells cells = ReadCells(fixture, (*model)->description());
   std::vector<int32_t> codes;
