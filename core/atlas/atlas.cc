@@ -135,6 +135,7 @@ absl::StatusOr<std::shared_ptr<const AtlasVersion>> Atlas::Append(
   version->lineage.push_back(version->id);
   version->new_batches = extension.batches;
   version->extension_kind = extension.is_adapter() ? "adapter" : "full delta";
+  version->full_delta_reasons = extension.reasons;
   version->extension_bytes = static_cast<int64_t>(bytes.size());
   version->create_time = create_time;
   PORTOLAN_ASSIGN_OR_RETURN(version->model, parent->model->Extend(extension));

@@ -20,9 +20,10 @@ namespace portolan {
 struct AtlasVersion {
   std::string id;         ///< content-addressed: hash of parent id and extension (or model.pt)
   std::string parent_id;  ///< empty for the reference
-  std::vector<std::string> lineage;      ///< ids from the reference to this one
-  std::vector<std::string> new_batches;  ///< what the extension added
-  std::string extension_kind;            ///< "reference", "adapter", "full delta"
+  std::vector<std::string> lineage;             ///< ids from the reference to this one
+  std::vector<std::string> new_batches;         ///< what the extension added
+  std::string extension_kind;                   ///< "reference", "adapter", "full delta"
+  std::vector<std::string> full_delta_reasons;  ///< one sentence each; empty for an adapter
   int64_t extension_bytes = 0;
   double max_abs_probe_shift = 0;
   absl::Time create_time;

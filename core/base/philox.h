@@ -29,6 +29,7 @@ enum class RandomUse : uint32_t {
   kExpressionBackground = 23,
   kProteinPrior = 24,
   kAdversaryInit = 25,
+  kLabelledShuffle = 30,
 };
 
 /// The key of a stream: (seed, name), where the name is usually a batch.

@@ -12,6 +12,7 @@
 #include "core/mapping/result.h"
 #include "core/mapping/run_set.h"
 #include "core/mapping/score.h"
+#include "core/model/annotations.h"
 
 namespace portolan {
 namespace {
@@ -31,6 +32,19 @@ class Stopwatch {
   absl::Time last_ = absl::Now();
 };
 
+// Changes whenever what a cell brings beside its counts does.
+uint64_t AnnotationBits(const CellAnnotations& a, int64_t row) {
+  uint64_t bits = 0;
+  const auto mix = [&](uint64_t value) { bits = bits * 0x9e3779b97f4a7c15u + value; };
+  for (int64_t i = 0; i < a.n_categorical; ++i) mix(a.categorical[row * a.n_categorical + i]);
+  for (int64_t i = 0; i < a.n_continuous; ++i) {
+    mix(std::bit_cast<uint32_t>(a.continuous[row * a.n_continuous + i]));
+  }
+  if (!a.size_factors.empty()) mix(std::bit_cast<uint32_t>(a.size_factors[row]));
+  if (!a.labels.empty()) mix(static_cast<uint32_t>(a.labels[row]) + 1);
+  return bits;
+}
+
 // Identifies a mapping's inputs, so that a checkpoint is not continued with others.
 std::string Fingerprint(const AtlasVersion& parent, const Query& query, const MappingPlan& plan) {
   std::string text = parent.id;
@@ -42,12 +56,13 @@ std::string Fingerprint(const AtlasVersion& parent, const Query& query, const Ma
                     std::bit_cast<uint64_t>(o.adam.weight_decay), " ", o.early_stopping.has_value(),
                     " ", f.unfrozen, f.freeze_dropout, f.freeze_expression,
                     f.freeze_decoder_first_layer, f.freeze_batchnorm_encoder,
-                    f.freeze_batchnorm_decoder, f.freeze_classifier);
+                    f.freeze_batchnorm_decoder, f.freeze_classifier, f.scvi_columns);
     uint64_t cells = 0;
     for (const int64_t row : run.rows) {
       double total = 0;
       for (const float count : query.counts.row_values(row)) total += count;
       cells += StableHash64(query.cell_names[row]) ^ std::bit_cast<uint64_t>(total);
+      cells += AnnotationBits(query.annotations, row);
     }
     absl::StrAppend(&text, " ", cells);
   }
@@ -135,6 +150,8 @@ absl::StatusOr<MappingResult> RunMapping(Atlas& atlas, std::shared_ptr<const Atl
   Stopwatch watch(result.report.seconds);
   const Model& model = *parent->model;
   PORTOLAN_RETURN_IF_ERROR(ValidateQuery(query, model.description().architecture.n_genes));
+  PORTOLAN_RETURN_IF_ERROR(CheckAnnotations(model.description(), query.annotations,
+                                            query.counts.rows(), AnnotationUse::kLoss));
   PORTOLAN_ASSIGN_OR_RETURN(const MappingPlan plan, PlanMapping(model, query, options));
   watch.End("plan");
   PORTOLAN_ASSIGN_OR_RETURN(

@@ -41,6 +41,8 @@ struct MappingOptions {
   std::optional<bool> freeze_batchnorm_encoder;
   std::optional<bool> freeze_batchnorm_decoder;
   std::optional<bool> freeze_classifier;
+  /// Where scvi-tools' load_query_data is known to be wrong, do as it does.
+  bool compat_scvi = false;
 };
 
 /// Query cells, aligned to the reference's genes. Immutable while a mapping runs.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
+#include "core/surgery/scvi_layout.h"
 #include "core/surgery/training_session.h"
 
 namespace portolan {
@@ -32,6 +33,7 @@ TrainOptions OptionsFor(const Model& model, const MappingOptions& chosen, int64_
   freeze.freeze_batchnorm_decoder =
       chosen.freeze_batchnorm_decoder.value_or(freeze.freeze_batchnorm_decoder);
   freeze.freeze_classifier = chosen.freeze_classifier.value_or(freeze.freeze_classifier);
+  freeze.scvi_columns = chosen.compat_scvi;
   return options;
 }
 
@@ -75,6 +77,29 @@ void NoteModel(const Model& model, const Query& query, std::vector<std::string>&
   }
 }
 
+// What becomes of labels that came with the cells.
+void NoteLabels(const Model& model, const Query& query, std::vector<std::string>& notes) {
+  const auto& labels = query.annotations.labels;
+  if (model.description().model_class != ModelClass::kScanvi || labels.empty()) return;
+  const auto labelled =
+      std::count_if(labels.begin(), labels.end(), [](int32_t l) { return l >= 0; });
+  notes.push_back(absl::StrCat(labelled, " of ", labels.size(),
+                               " cells came with a label: in batches with two or more of them the "
+                               "classification loss trains along"));
+}
+
+// Where scvi-tools would put the columns elsewhere.
+void NoteColumns(const Model& model, bool compat_scvi, std::vector<std::string>& notes) {
+  if (!MovesColumns(model)) return;
+  notes.push_back(
+      compat_scvi
+          ? "compat=scvi: columns of new batches stand behind all others, as load_query_data "
+            "leaves "
+            "them, which changes the meaning of known columns"
+          : "columns of new batches stand beside the known ones, and known columns keep their "
+            "values; load_query_data of scvi-tools misplaces them (compat=scvi reproduces that)");
+}
+
 }  // namespace
 
 std::vector<int64_t> CanonicalRows(const Query& query) {
@@ -109,6 +134,7 @@ absl::StatusOr<MappingPlan> PlanMapping(const Model& model, const Query& query,
   MappingPlan plan;
   plan.strategy = options.strategy;
   NoteModel(model, query, plan.notes);
+  NoteLabels(model, query, plan.notes);
   PlannedRun joint{.name = "all batches", .batches = {}, .rows = {}, .options = {}};
   for (auto& [batch, rows] : RowsByBatch(query)) {
     if (!model.has_batch_key() || model.BatchCode(batch) >= 0) {
@@ -141,6 +167,7 @@ absl::StatusOr<MappingPlan> PlanMapping(const Model& model, const Query& query,
                                       "another one of the same name"));
   }
   if (plan.runs.empty()) return plan;
+  NoteColumns(model, options.compat_scvi, plan.notes);
   const TrainOptions& first = plan.runs[0].options;
   const auto reasons = FullDeltaReasons(model, first.freeze, first.adam);
   if (!reasons.empty()) {

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/base/status_macros.h"
+#include "core/model/annotations.h"
 #include "core/model/first_layer.h"
 #include "core/model/forward.h"
 #include "core/model/model.h"
@@ -25,20 +26,27 @@ void Append(const at::Tensor& tensor, int64_t rows, std::vector<float>& out) {
 absl::Status EncodeBlocks(const ModelNetworks& networks, const CellInputs& cells,
                           const CancelToken& cancel, Embedding& out) {
   const CsrMatrix& counts = cells.counts;
+  const bool logistic =
+      networks.architecture.latent_distribution == LatentDistribution::kLogisticNormal;
   const c10::NoGradGuard no_grad;
   const int64_t width = networks.z_encoder.stack.layers[0].weight.size(0);
-  at::Tensor first = at::zeros({kRowsPerBlock, width}, at::kFloat);
-  at::Tensor codes = at::zeros({kRowsPerBlock}, at::kLong);
+  Minibatch block;
+  block.first = at::zeros({kRowsPerBlock, width}, at::kFloat);
+  block.batch_codes = at::zeros({kRowsPerBlock}, at::kLong);
   std::vector<int64_t> rows(kRowsPerBlock);
   for (int64_t begin = 0; begin < counts.rows(); begin += kRowsPerBlock) {
     PORTOLAN_RETURN_IF_ERROR(cancel.Check());
     const int64_t used = std::min(kRowsPerBlock, counts.rows() - begin);
     rows.resize(used);
     std::iota(rows.begin(), rows.end(), begin);
-    FirstLayer(networks, cells, rows, first.data_ptr<float>());
-    for (int64_t i = 0; i < used; ++i) codes.data_ptr<int64_t>()[i] = cells.batch_codes[begin + i];
-    const GaussianOutput q = EncodeLatent(networks, first, codes);
-    Append(q.mean, used, out.mean);
+    FirstLayer(networks, cells, rows, block.first.data_ptr<float>());
+    for (int64_t i = 0; i < used; ++i) {
+      block.batch_codes.data_ptr<int64_t>()[i] = cells.batch_codes[begin + i];
+    }
+    TakeAnnotations(cells.annotations, rows, kRowsPerBlock, block);
+    const GaussianOutput q = EncodeLatent(networks, block);
+    Append(ExpectedLatent(networks.architecture, q), used, out.mean);
+    if (logistic) Append(q.mean, used, out.location);
     Append(q.var, used, out.variance);
     if (networks.labels.has_value()) {
       Append(ClassProbabilities(networks, q.mean), used, out.probabilities);
@@ -53,6 +61,8 @@ absl::StatusOr<Embedding> Encode(const Model& model, const CellInputs& cells,
                                  const CancelToken& cancel) {
   const ModelNetworks& networks = model.networks();
   PORTOLAN_RETURN_IF_ERROR(CheckProteins(networks, cells));
+  PORTOLAN_RETURN_IF_ERROR(CheckAnnotations(model.description(), cells.annotations,
+                                            cells.counts.rows(), AnnotationUse::kEncoding));
   Embedding out;
   out.cells = cells.counts.rows();
   out.n_latent = networks.architecture.n_latent;

@@ -99,7 +99,10 @@ class Decoder {
     for (int64_t i = 0; i < used; ++i) {
       codes_.data_ptr<int64_t>()[i] = cells_.batch_codes[rows_[i]];
     }
-    q_ = EncodeLatent(n_, first, codes_);
+    Minibatch block;
+    block.first = first;
+    block.batch_codes = codes_;
+    q_ = EncodeLatent(n_, block);
     if (options_.library_size.has_value()) return;
     observed_library_ = at::zeros({kRowsPerBlock, 1});
     for (int64_t i = 0; i < used; ++i) {

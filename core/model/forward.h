@@ -18,6 +18,10 @@ struct Minibatch {
   at::Tensor proteins;            ///< (B, P), 0 where not measured; TOTALVI
   at::Tensor first;               ///< (B, H): W_x f(x) + bias of z_encoder's first Linear
   at::Tensor batch_codes;         ///< (B) int64, into the networks' batch columns
+  at::Tensor categorical;         ///< (B, n) int64: extra categorical covariates
+  at::Tensor continuous;          ///< (B, C): extra continuous covariates
+  at::Tensor size_factors;        ///< (B, 1): where the model was set up with them
+  at::Tensor labels;              ///< (B) int64: dispersion per label, or of labelled cells
   at::Tensor count_terms;         ///< (B): CountTerms of the cells; undefined: computed in the pass
 };
 
@@ -40,12 +44,23 @@ struct LossTerms {
 /// f(x): log1p unless the model takes raw counts; TOTALVI: TotalviEncoderInput.
 at::Tensor EncoderInput(const Architecture& architecture, const Minibatch& minibatch);
 
-/// Mean and variance of q(z|x) in eval mode. `first`: FirstLinear's output, (B, H).
-GaussianOutput EncodeLatent(const ModelNetworks& networks, const at::Tensor& first,
-                            const at::Tensor& batch_codes);
+/// What stacks that see the cells' covariates get of a minibatch.
+StackInputs InputsOf(const ModelNetworks& networks, const Minibatch& minibatch);
 
-/// softmax of the classifier at latents `z`, eval mode: (B, L).
+/// Mean and variance of q(z|x) in eval mode, before a logistic-normal latent's softmax.
+GaussianOutput EncodeLatent(const ModelNetworks& networks, const Minibatch& minibatch);
+
+/// E[z]: the mean, or for a logistic-normal latent the mean of softmax over 5,000 points that fill
+/// the posterior evenly. Nothing is drawn: equal posteriors have equal latents.
+at::Tensor ExpectedLatent(const Architecture& architecture, const GaussianOutput& q);
+
+/// softmax of the classifier at `z`, eval mode: (B, L). scvi-tools gives it the untransformed mean.
 at::Tensor ClassProbabilities(const ModelNetworks& networks, const at::Tensor& z);
+
+/// SCANVI's classification loss: the cross entropy of labelled cells' `labels` at the mean of
+/// q(z|x), mean over the cells.
+at::Tensor ClassificationLoss(const ModelNetworks& networks, const Minibatch& labelled,
+                              bool training, NoiseSource& noise);
 
 /// The model's loss terms. `training`: minibatch statistics in batch norm, dropout where a stack
 /// has any. `use_noise`: kLatentNoise while training, kElboNoise for an evaluation.

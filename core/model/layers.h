@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@ namespace portolan {
 ///
 /// What a category contributes to a Linear is kept apart from the rest of its weight:
 ///   linear([x ; onehot(c)]) = weight x + bias + columns[c]
+/// and so for every categorical covariate; numbers that a first Linear sees beside its input
+/// (continuous covariates, the vector of an embedded batch) stand behind the input's columns.
 
 /// Affine batch norm with running statistics, eps 1e-3.
 struct BatchNorm {
@@ -27,9 +30,11 @@ struct BatchNorm {
 
 /// Linear -> [batch norm] -> [layer norm] -> ReLU -> [dropout].
 struct FcLayer {
-  at::Tensor weight;   ///< (out, in), without covariate columns
+  at::Tensor weight;   ///< (out, in [+ extra_inputs]), without category columns
   at::Tensor bias;     ///< (out)
   at::Tensor columns;  ///< (categories, out); undefined where none are injected
+  /// Per extra categorical covariate (categories, out); undefined for one of a single category.
+  std::vector<at::Tensor> covariate_columns;
   std::optional<BatchNorm> batch_norm;
 };
 
@@ -40,6 +45,7 @@ struct FcStack {
   std::string path;  ///< module path, "z_encoder.encoder"; keys are path.fc_layers.Layer i.0.weight
   std::vector<FcLayer> layers;
   Covariate covariate = Covariate::kNone;
+  int64_t extra_inputs = 0;  ///< of the first Linear: continuous covariates, then a batch's vector
   bool layer_norm = false;
   double dropout = 0;  ///< probability while training; decoders have none
 };

@@ -2,7 +2,9 @@
 
 #include <math.h>
 
+#include <cmath>
 #include <limits>
+#include <numbers>
 
 namespace portolan {
 namespace {
@@ -24,6 +26,11 @@ at::Tensor ReconstructionWithoutCountTerms(GeneLikelihood likelihood, const at::
     // An empty cell has mu = 0; the bound keeps the gradient x / mu of its zeros at 0.
     return (mu - at::xlogy(x, mu.clamp_min(std::numeric_limits<float>::min()))).sum(-1);
   }
+  if (likelihood == GeneLikelihood::kNormal) {
+    const at::Tensor deviation = (x - mu) / theta;
+    return (0.5 * deviation * deviation + at::log(theta) + 0.5 * std::log(2 * std::numbers::pi))
+        .sum(-1);
+  }
   const at::Tensor log_theta_mu = at::log(theta + mu + kEpsilon);
   const at::Tensor zero_term = theta * (at::log(theta + kEpsilon) - log_theta_mu);
   const at::Tensor count_term = x * (at::log(mu + kEpsilon) - log_theta_mu);
@@ -39,6 +46,7 @@ at::Tensor ReconstructionWithoutCountTerms(GeneLikelihood likelihood, const at::
 double CountTerms(GeneLikelihood likelihood, std::span<const int32_t> genes,
                   std::span<const float> counts, const float* theta) {
   double sum = 0;
+  if (likelihood == GeneLikelihood::kNormal) return sum;
   for (size_t i = 0; i < genes.size(); ++i) {
     const double x = counts[i];
     sum -= LogGamma(x + 1);
@@ -51,6 +59,7 @@ double CountTerms(GeneLikelihood likelihood, std::span<const int32_t> genes,
 }
 
 at::Tensor CountTerms(GeneLikelihood likelihood, const at::Tensor& x, const at::Tensor& theta) {
+  if (likelihood == GeneLikelihood::kNormal) return at::zeros({x.size(0)});
   const at::Tensor factorial = at::lgamma(x + 1);
   if (likelihood == GeneLikelihood::kPoisson) return -factorial.sum(-1);
   return (at::lgamma(x + theta) - at::lgamma(theta) - factorial).sum(-1);

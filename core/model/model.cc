@@ -45,9 +45,7 @@ absl::StatusOr<at::Tensor> Replacement(const Extension& extension, const std::st
 
 absl::Status ExtendTensor(const TensorRef& ref, const Extension& extension) {
   const bool per_batch = ref.role == TensorRole::kBatchColumns;
-  PORTOLAN_ASSIGN_OR_RETURN(
-      at::Tensor tensor,
-      Replacement(extension, per_batch ? BatchColumnsKey(ref.key) : ref.key, *ref.tensor));
+  PORTOLAN_ASSIGN_OR_RETURN(at::Tensor tensor, Replacement(extension, StoredKey(ref), *ref.tensor));
   if (per_batch && !extension.batches.empty()) {
     const auto it = extension.columns.find(ref.key);
     const std::vector<int64_t> shape = {static_cast<int64_t>(extension.batches.size()),
@@ -93,6 +91,24 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Extend(const Extension& exte
   description.architecture.n_batch = static_cast<int64_t>(names.size());
   networks->architecture.n_batch = description.architecture.n_batch;
   return std::shared_ptr<const Model>(new Model(std::move(description), std::move(networks)));
+}
+
+absl::StatusOr<Extension> Model::BatchColumns(int64_t first, int64_t count) const {
+  const auto& names = description_.batches.categories;
+  if (first < 0 || count < 0 || first + count > static_cast<int64_t>(names.size())) {
+    return absl::OutOfRangeError(absl::StrCat("batches ", first, " to ", first + count));
+  }
+  Extension adapter;
+  adapter.batches.assign(names.begin() + first, names.begin() + first + count);
+  PORTOLAN_RETURN_IF_ERROR(TorchFence([&] {
+    ModelNetworks networks = *networks_;
+    for (const TensorRef& ref : Tensors(networks)) {
+      if (ref.role != TensorRole::kBatchColumns) continue;
+      adapter.columns[ref.key] = ToHost(ref.tensor->slice(0, first, first + count));
+    }
+    return absl::OkStatus();
+  }));
+  return adapter;
 }
 
 int32_t Model::BatchCode(const std::string& name) const {

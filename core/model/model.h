@@ -20,11 +20,14 @@ struct ModelNetworks;  // core/model/networks.h, which includes torch headers
 class Model {
  public:
   /// Builds the networks of a saved SCVI or SCANVI model. kUnimplemented for what is read but not
-  /// served yet (TOTALVI, extra covariates, ...), InvalidField for tensors that do not fit.
+  /// served yet (TOTALVI), InvalidField for tensors that do not fit.
   static absl::StatusOr<std::shared_ptr<const Model>> Create(const SavedModel& saved);
 
   /// This model plus an extension. Weights are shared with this one.
   absl::StatusOr<std::shared_ptr<const Model>> Extend(const Extension& extension) const;
+
+  /// The adapter of `count` batches from code `first` on, as an extension holds it.
+  absl::StatusOr<Extension> BatchColumns(int64_t first, int64_t count) const;
 
   /// Batches include those of extensions.
   const ModelDescription& description() const { return description_; }
@@ -47,14 +50,16 @@ class Model {
 struct Embedding {
   int64_t cells = 0;
   int64_t n_latent = 0;
-  int64_t n_labels = 0;              ///< 0 unless SCANVI
-  std::vector<float> mean;           ///< cells x n_latent: what get_latent_representation() gives
-  std::vector<float> variance;       ///< cells x n_latent
+  int64_t n_labels = 0;         ///< 0 unless SCANVI
+  std::vector<float> mean;      ///< cells x n_latent: what get_latent_representation() gives
+  std::vector<float> variance;  ///< cells x n_latent; of the normal, before any softmax
+  /// Logistic-normal latents alone: cells x n_latent, the mean before the softmax.
+  std::vector<float> location;
   std::vector<float> probabilities;  ///< cells x n_labels: predict(soft=True)
 };
 
-/// Eval mode. Row i depends on cell i alone, bit for bit. Errors: kCancelled, kInternal for a
-/// failure inside torch.
+/// Eval mode. InvalidField for annotations that are not what the model reads. Row i depends on cell
+/// i alone, bit for bit. Errors: kCancelled, kInternal for a failure inside torch.
 absl::StatusOr<Embedding> Encode(const Model& model, const CellInputs& cells,
                                  const CancelToken& cancel);
 

@@ -8,6 +8,45 @@
 #include "core/model/host_copy.h"
 
 namespace portolan {
+namespace {
+
+/// Columns that categories have in a layer of the file; a covariate of one category has none.
+struct ColumnCounts {
+  bool injected = false;
+  int64_t own = 0;  ///< of the stack's covariate
+  std::vector<int64_t> extra;
+  int64_t total = 0;
+};
+
+ColumnCounts CountColumns(const StackShape& shape, int64_t layer) {
+  const auto stored = [](int64_t categories) { return categories > 1 ? categories : 0; };
+  ColumnCounts counts;
+  counts.injected = layer == 0 || shape.deep;
+  if (!counts.injected) return counts;
+  if (shape.covariate != Covariate::kNone) counts.own = stored(shape.categories);
+  counts.total = counts.own;
+  for (const int64_t categories : shape.extra_categories) {
+    counts.extra.push_back(stored(categories));
+    counts.total += counts.extra.back();
+  }
+  return counts;
+}
+
+// [input | own categories | categories of covariate 0 | ...] as the parts of a layer.
+void SplitColumns(const at::Tensor& weight, int64_t in, const ColumnCounts& counts,
+                  FcLayer& layer) {
+  layer.weight = weight.slice(1, 0, in).contiguous();
+  int64_t begin = in;
+  const auto next = [&](int64_t columns) {
+    if (columns == 0) return at::Tensor();
+    begin += columns;
+    return weight.slice(1, begin - columns, begin).t().contiguous();
+  };
+  layer.columns = next(counts.own);
+  for (const int64_t columns : counts.extra) layer.covariate_columns.push_back(next(columns));
+}
+
+}  // namespace
 
 absl::StatusOr<at::Tensor> NetworkLoader::Get(const std::string& key,
                                               const std::vector<int64_t>& shape) const {
@@ -53,22 +92,19 @@ absl::StatusOr<FcStack> NetworkLoader::GetStack(const std::string& path,
   FcStack stack;
   stack.path = path;
   stack.covariate = shape.covariate;
+  stack.extra_inputs = shape.extra_inputs;
   stack.layer_norm = shape.layer_norm;
   stack.dropout = shape.dropout;
   for (int64_t i = 0; i < shape.layers; ++i) {
     const std::string key = absl::StrCat(path, ".fc_layers.Layer ", i, ".");
-    const int64_t in = i == 0 ? shape.in : shape.hidden;
-    const bool injected = shape.covariate != Covariate::kNone && (i == 0 || shape.deep);
-    // A covariate with one category has no columns in the file.
-    const int64_t stored = injected && shape.categories > 1 ? shape.categories : 0;
+    const int64_t in = i == 0 ? shape.in + shape.extra_inputs : shape.hidden;
+    const ColumnCounts counts = CountColumns(shape, i);
     FcLayer layer;
     PORTOLAN_ASSIGN_OR_RETURN(Linear linear,
-                              GetLinear(absl::StrCat(key, "0"), shape.hidden, in + stored));
-    layer.weight = linear.weight.slice(1, 0, in).contiguous();
+                              GetLinear(absl::StrCat(key, "0"), shape.hidden, in + counts.total));
     layer.bias = linear.bias;
-    if (stored > 0) {
-      layer.columns = linear.weight.slice(1, in).t().contiguous();
-    } else if (injected && shape.covariate == Covariate::kBatch) {
+    SplitColumns(linear.weight, in, counts, layer);
+    if (!layer.columns.defined() && counts.injected && shape.covariate == Covariate::kBatch) {
       // The one batch of such a reference contributes nothing; extensions append to this.
       layer.columns = at::zeros({1, shape.hidden});
     }

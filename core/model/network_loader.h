@@ -18,8 +18,10 @@ struct StackShape {
   int64_t hidden = 0;
   int64_t layers = 0;
   Covariate covariate = Covariate::kNone;
-  int64_t categories = 0;  ///< columns injected; a single category has none
-  bool deep = true;        ///< inject into layers beyond the first
+  int64_t categories = 0;                      ///< columns injected; a single category has none
+  std::vector<int64_t> extra_categories = {};  ///< of each extra categorical covariate
+  int64_t extra_inputs = 0;                    ///< numbers that the first Linear sees behind `in`
+  bool deep = true;                            ///< inject into layers beyond the first
   bool batch_norm = false;
   bool layer_norm = false;
   double dropout = 0;

@@ -4,6 +4,7 @@
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
 #include "core/model/network_loader.h"
+#include "core/model/pass.h"
 
 namespace portolan {
 namespace {
@@ -14,21 +15,16 @@ absl::Status NotServedYet(const std::string& what) {
 }
 
 absl::Status CheckServed(const ModelDescription& d) {
+  if (d.model_class != ModelClass::kTotalvi) return absl::OkStatus();
   const Architecture& a = d.architecture;
-  if (!a.n_cats_per_cov.empty()) return NotServedYet("extra categorical covariates");
-  if (a.n_continuous_covs > 0) return NotServedYet("extra continuous covariates");
-  if (a.has_size_factor) return NotServedYet("a size factor");
-  if (a.batch_embedding) return NotServedYet("batch_representation='embedding'");
+  if (!a.n_cats_per_cov.empty()) return NotServedYet("TOTALVI with extra categorical covariates");
+  if (a.n_continuous_covs > 0) return NotServedYet("TOTALVI with extra continuous covariates");
+  if (a.has_size_factor) return NotServedYet("TOTALVI with a size factor");
+  if (a.batch_embedding) return NotServedYet("TOTALVI with batch_representation='embedding'");
   if (a.latent_distribution != LatentDistribution::kNormal) {
-    return NotServedYet("latent_distribution='ln'");
+    return NotServedYet("TOTALVI with latent_distribution='ln'");
   }
-  if (d.model_class == ModelClass::kTotalvi) return CheckTotalviServed(d);
-  if (a.gene_likelihood == GeneLikelihood::kNormal) return NotServedYet("gene_likelihood='normal'");
-  if (a.dispersion != Dispersion::kGene && a.dispersion != Dispersion::kGeneBatch) {
-    return NotServedYet(
-        absl::StrCat("dispersion='", std::string(DispersionName(a.dispersion)), "'"));
-  }
-  return absl::OkStatus();
+  return CheckTotalviServed(d);
 }
 
 absl::Status LoadLibraryPrior(const NetworkLoader& loader, ModelNetworks& n) {
@@ -38,6 +34,40 @@ absl::Status LoadLibraryPrior(const NetworkLoader& loader, ModelNetworks& n) {
   n.library_log_means = means.t().contiguous();
   n.library_log_vars = vars.t().contiguous();
   return absl::OkStatus();
+}
+
+absl::Status LoadDispersion(const NetworkLoader& loader, ModelNetworks& n) {
+  const Architecture& a = n.architecture;
+  if (a.dispersion == Dispersion::kGeneCell) {
+    PORTOLAN_ASSIGN_OR_RETURN(n.px_r_decoder,
+                              loader.GetLinear("decoder.px_r_decoder", a.n_genes, a.n_hidden));
+    return absl::OkStatus();
+  }
+  if (a.dispersion == Dispersion::kGene) {
+    PORTOLAN_ASSIGN_OR_RETURN(n.px_r, loader.Get("px_r", {a.n_genes}));
+    return absl::OkStatus();
+  }
+  const int64_t groups = a.dispersion == Dispersion::kGeneBatch ? a.n_batch : a.n_labels;
+  PORTOLAN_ASSIGN_OR_RETURN(at::Tensor px_r, loader.Get("px_r", {a.n_genes, groups}));
+  n.px_r = px_r.t().contiguous();
+  return absl::OkStatus();
+}
+
+// What the first layers that see covariates have in common.
+absl::StatusOr<StackShape> CovariateShape(const NetworkLoader& loader, ModelNetworks& n) {
+  const Architecture& a = n.architecture;
+  StackShape shape{.hidden = a.n_hidden,
+                   .layers = a.n_layers,
+                   .covariate = n.extensible ? Covariate::kBatch : Covariate::kNone,
+                   .categories = a.n_batch,
+                   .extra_categories = a.n_cats_per_cov,
+                   .extra_inputs = a.n_continuous_covs,
+                   .deep = a.deeply_inject_covariates};
+  if (!a.batch_embedding) return shape;
+  PORTOLAN_ASSIGN_OR_RETURN(n.batch_embedding, loader.Get(kBatchEmbeddingKey, {a.n_batch, -1}));
+  shape.covariate = Covariate::kNone;
+  shape.extra_inputs += n.batch_embedding.size(1);
+  return shape;
 }
 
 absl::Status LoadLabelNetworks(const NetworkLoader& loader, ModelNetworks& n) {
@@ -97,16 +127,13 @@ absl::StatusOr<ModelNetworks> BuildNetworks(const SavedModel& saved) {
     return n;
   }
 
-  StackShape encoder{.in = a.n_genes,
-                     .hidden = a.n_hidden,
-                     .layers = a.n_layers,
-                     .covariate = Covariate::kNone,
-                     .categories = a.n_batch,
-                     .deep = a.deeply_inject_covariates,
-                     .batch_norm = a.batch_norm.encoder,
-                     .layer_norm = a.layer_norm.encoder,
-                     .dropout = a.dropout_rate};
-  if (a.encode_covariates && n.extensible) encoder.covariate = Covariate::kBatch;
+  PORTOLAN_ASSIGN_OR_RETURN(StackShape decoder, CovariateShape(loader, n));
+  StackShape encoder = decoder;
+  if (!a.encode_covariates) encoder = {.hidden = a.n_hidden, .layers = a.n_layers};
+  encoder.in = a.n_genes;
+  encoder.batch_norm = a.batch_norm.encoder;
+  encoder.layer_norm = a.layer_norm.encoder;
+  encoder.dropout = a.dropout_rate;
   PORTOLAN_ASSIGN_OR_RETURN(n.z_encoder,
                             loader.GetGaussian("z_encoder", "encoder", encoder, a.n_latent));
   if (!a.use_observed_lib_size) {
@@ -114,15 +141,9 @@ absl::StatusOr<ModelNetworks> BuildNetworks(const SavedModel& saved) {
     PORTOLAN_ASSIGN_OR_RETURN(n.l_encoder, loader.GetGaussian("l_encoder", "encoder", encoder, 1));
     PORTOLAN_RETURN_IF_ERROR(LoadLibraryPrior(loader, n));
   }
-  StackShape decoder{.in = a.n_latent,
-                     .hidden = a.n_hidden,
-                     .layers = a.n_layers,
-                     .covariate = Covariate::kNone,
-                     .categories = a.n_batch,
-                     .deep = a.deeply_inject_covariates,
-                     .batch_norm = a.batch_norm.decoder,
-                     .layer_norm = a.layer_norm.decoder};
-  if (n.extensible) decoder.covariate = Covariate::kBatch;
+  decoder.in = a.n_latent;
+  decoder.batch_norm = a.batch_norm.decoder;
+  decoder.layer_norm = a.layer_norm.decoder;
   PORTOLAN_ASSIGN_OR_RETURN(n.px_decoder, loader.GetStack("decoder.px_decoder", decoder));
   PORTOLAN_ASSIGN_OR_RETURN(n.px_scale,
                             loader.GetLinear("decoder.px_scale_decoder.0", a.n_genes, a.n_hidden));
@@ -130,12 +151,7 @@ absl::StatusOr<ModelNetworks> BuildNetworks(const SavedModel& saved) {
     PORTOLAN_ASSIGN_OR_RETURN(
         n.px_dropout, loader.GetLinear("decoder.px_dropout_decoder", a.n_genes, a.n_hidden));
   }
-  if (a.dispersion == Dispersion::kGeneBatch) {
-    PORTOLAN_ASSIGN_OR_RETURN(at::Tensor px_r, loader.Get("px_r", {a.n_genes, a.n_batch}));
-    n.px_r = px_r.t().contiguous();
-  } else {
-    PORTOLAN_ASSIGN_OR_RETURN(n.px_r, loader.Get("px_r", {a.n_genes}));
-  }
+  PORTOLAN_RETURN_IF_ERROR(LoadDispersion(loader, n));
   if (saved.description.model_class == ModelClass::kScanvi) {
     PORTOLAN_RETURN_IF_ERROR(LoadLabelNetworks(loader, n));
   }
@@ -145,17 +161,31 @@ absl::StatusOr<ModelNetworks> BuildNetworks(const SavedModel& saved) {
 
 std::vector<TensorRef> Tensors(ModelNetworks& n) {
   std::vector<TensorRef> refs;
-  const bool per_batch = n.architecture.dispersion == Dispersion::kGeneBatch;
-  refs.push_back({"px_r", per_batch ? TensorRole::kBatchColumns : TensorRole::kOther, &n.px_r});
+  if (n.px_r.defined()) {
+    const Dispersion dispersion = n.architecture.dispersion;
+    refs.push_back({.key = "px_r",
+                    .role = dispersion == Dispersion::kGeneBatch ? TensorRole::kBatchColumns
+                                                                 : TensorRole::kOther,
+                    .tensor = &n.px_r,
+                    .transposed = dispersion != Dispersion::kGene});
+  }
+  const auto per_batch = [&](const char* key, at::Tensor& tensor, bool transposed) {
+    refs.push_back({.key = key,
+                    .role = TensorRole::kBatchColumns,
+                    .tensor = &tensor,
+                    .transposed = transposed});
+  };
+  if (n.batch_embedding.defined()) per_batch(kBatchEmbeddingKey, n.batch_embedding, false);
   if (n.l_encoder.has_value()) {
-    refs.push_back({"library_log_means", TensorRole::kBatchColumns, &n.library_log_means});
-    refs.push_back({"library_log_vars", TensorRole::kBatchColumns, &n.library_log_vars});
+    per_batch("library_log_means", n.library_log_means, true);
+    per_batch("library_log_vars", n.library_log_vars, true);
   }
   AddGaussian(n.z_encoder, refs);
   if (n.l_encoder.has_value()) AddGaussian(*n.l_encoder, refs);
   AddStack(n.px_decoder, refs);
   if (n.px_scale.weight.defined()) AddLinear("decoder.px_scale_decoder.0", n.px_scale, refs);
   if (n.px_dropout.weight.defined()) AddLinear("decoder.px_dropout_decoder", n.px_dropout, refs);
+  if (n.px_r_decoder.weight.defined()) AddLinear("decoder.px_r_decoder", n.px_r_decoder, refs);
   if (n.labels.has_value()) {
     AddStack(n.labels->classifier.stack, refs);
     AddLinear(n.labels->classifier.output_key, n.labels->classifier.output, refs);
@@ -179,7 +209,7 @@ std::vector<FcStack*> Stacks(ModelNetworks& n) {
 }
 
 void RefreshDerived(ModelNetworks& networks) {
-  networks.first_weight_t = networks.z_encoder.stack.layers[0].weight.detach().t().contiguous();
+  networks.first_weight_t = InputWeight(networks.z_encoder.stack).detach().t().contiguous();
 }
 
 }  // namespace portolan

@@ -26,19 +26,24 @@ struct LabelNetworks {
   at::Tensor y_prior;  ///< (L), sums to one
 };
 
+/// The state-dict key of an embedded batch's vectors.
+inline constexpr char kBatchEmbeddingKey[] = "_embeddings_dict.batch.weight";
+
 struct ModelNetworks {
   Architecture architecture;        ///< n_batch counts the batches of extensions, too
   int64_t n_reference_batches = 1;  ///< of the saved model
   bool extensible = true;           ///< false for a model set up without a batch key
 
-  at::Tensor px_r;                           ///< (G); per batch (K, G)
-  at::Tensor library_log_means;              ///< (K, 1), latent library only
-  at::Tensor library_log_vars;               ///< (K, 1)
-  GaussianNetwork z_encoder;                 ///< TOTALVI: of genes and proteins
+  at::Tensor px_r;               ///< (G); per batch (K, G); per label (L, G); undefined per cell
+  at::Tensor batch_embedding;    ///< (K, E): a vector per batch; undefined for one-hot batches
+  at::Tensor library_log_means;  ///< (K, 1), latent library only
+  at::Tensor library_log_vars;   ///< (K, 1)
+  GaussianNetwork z_encoder;     ///< TOTALVI: of genes and proteins
   std::optional<GaussianNetwork> l_encoder;  ///< latent library only
   FcStack px_decoder;
   Linear px_scale;                          ///< undefined in TOTALVI
   Linear px_dropout;                        ///< zinb only; undefined in TOTALVI
+  Linear px_r_decoder;                      ///< dispersion per cell
   std::optional<LabelNetworks> labels;      ///< SCANVI
   std::optional<ProteinNetworks> proteins;  ///< TOTALVI
 

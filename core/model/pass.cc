@@ -42,6 +42,16 @@ at::Tensor ForwardNorms(const FcStack& stack, const FcLayer& layer, at::Tensor h
   return h;
 }
 
+at::Tensor AddCategories(const FcLayer& layer, at::Tensor h, const StackInputs& inputs) {
+  if (layer.columns.defined()) h = h + layer.columns.index_select(0, inputs.codes);
+  for (size_t i = 0; i < layer.covariate_columns.size(); ++i) {
+    const at::Tensor& columns = layer.covariate_columns[i];
+    if (!columns.defined()) continue;
+    h = h + columns.index_select(0, inputs.categorical.select(1, static_cast<int64_t>(i)));
+  }
+  return h;
+}
+
 }  // namespace
 
 at::Tensor DrawNormal(const Pass& pass, RandomUse use, int64_t width) {
@@ -50,27 +60,37 @@ at::Tensor DrawNormal(const Pass& pass, RandomUse use, int64_t width) {
   });
 }
 
-at::Tensor FirstLinear(const FcStack& stack, const at::Tensor& input) {
-  return at::addmm(stack.layers[0].bias, input, stack.layers[0].weight.t());
+at::Tensor InputWeight(const FcStack& stack) {
+  const at::Tensor& weight = stack.layers[0].weight;
+  return stack.extra_inputs == 0 ? weight : weight.slice(1, 0, weight.size(1) - stack.extra_inputs);
 }
 
-at::Tensor ForwardStack(const FcStack& stack, at::Tensor h, const at::Tensor& codes,
+at::Tensor FirstLinear(const FcStack& stack, const at::Tensor& input) {
+  const FcLayer& layer = stack.layers[0];
+  return at::addmm(layer.bias, input, InputWeight(stack).t());
+}
+
+at::Tensor ForwardStack(const FcStack& stack, at::Tensor h, const StackInputs& inputs,
                         const Pass& pass) {
   for (size_t i = 0; i < stack.layers.size(); ++i) {
     const FcLayer& layer = stack.layers[i];
     if (i > 0) h = at::addmm(layer.bias, h, layer.weight.t());
-    if (layer.columns.defined()) h = h + layer.columns.index_select(0, codes);
+    h = AddCategories(layer, std::move(h), inputs);
+    if (i == 0 && stack.extra_inputs > 0) {
+      const int64_t in = layer.weight.size(1) - stack.extra_inputs;
+      h = at::addmm(h, inputs.extra, layer.weight.slice(1, in).t());
+    }
     h = at::relu(ForwardNorms(stack, layer, std::move(h), pass.training));
     if (pass.training && stack.dropout > 0) {
-      h = Dropout(pass, h, stack.dropout, absl::StrCat(stack.path, ".", i));
+      h = Dropout(pass, h, stack.dropout, absl::StrCat(pass.stream, stack.path, ".", i));
     }
   }
   return h;
 }
 
 GaussianOutput ForwardGaussian(const GaussianNetwork& network, const at::Tensor& first,
-                               const at::Tensor& codes, const Pass& pass) {
-  const at::Tensor h = ForwardStack(network.stack, first, codes, pass);
+                               const StackInputs& inputs, const Pass& pass) {
+  const at::Tensor h = ForwardStack(network.stack, first, inputs, pass);
   GaussianOutput out;
   out.mean = at::addmm(network.mean.bias, h, network.mean.weight.t());
   out.var = at::exp(at::addmm(network.var.bias, h, network.var.weight.t()));

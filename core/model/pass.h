@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+#include <utility>
 
 #include "core/model/layers.h"
 #include "core/model/noise.h"
@@ -18,6 +20,18 @@ struct Pass {
   NoiseSource* noise = nullptr;
   std::span<const int64_t> rows;
   int64_t repeats = 1;
+  /// Tells a second pass over the same cells from the first, for dropout.
+  std::string stream = {};
+};
+
+/// What a stack may see of the cells beside its input; what it does not use may be undefined.
+struct StackInputs {
+  // NOLINTNEXTLINE(google-explicit-constructor): most stacks see codes and nothing else.
+  StackInputs(at::Tensor own_codes = {}) : codes(std::move(own_codes)) {}
+
+  at::Tensor codes;        ///< (rows) int64: of the stack's covariate
+  at::Tensor categorical;  ///< (rows, n) int64: of the extra categorical covariates
+  at::Tensor extra;        ///< (rows, E): continuous covariates, then the batch's vector
 };
 
 struct GaussianOutput {
@@ -29,17 +43,19 @@ struct GaussianOutput {
 /// own.
 at::Tensor DrawNormal(const Pass& pass, RandomUse use, int64_t width);
 
-/// weight x + bias of a network's first Linear for a dense input.
+/// The columns of a stack's first weight that meet its input: (out, in).
+at::Tensor InputWeight(const FcStack& stack);
+
+/// weight x + bias of a network's first Linear for a dense input, without what StackInputs add.
 at::Tensor FirstLinear(const FcStack& stack, const at::Tensor& input);
 
-/// The stack from its first Linear's output `h` (FirstLinear) on. `codes`: of the stack's
-/// covariate, (rows) int64.
-at::Tensor ForwardStack(const FcStack& stack, at::Tensor h, const at::Tensor& codes,
+/// The stack from its first Linear's output `h` (FirstLinear) on.
+at::Tensor ForwardStack(const FcStack& stack, at::Tensor h, const StackInputs& inputs,
                         const Pass& pass);
 
 /// The stack from `first` on, then mean and variance.
 GaussianOutput ForwardGaussian(const GaussianNetwork& network, const at::Tensor& first,
-                               const at::Tensor& codes, const Pass& pass);
+                               const StackInputs& inputs, const Pass& pass);
 
 /// Logits of a classifier at `z`.
 at::Tensor ClassifierLogits(const Classifier& classifier, const at::Tensor& z, const Pass& pass);

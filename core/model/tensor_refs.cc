@@ -1,18 +1,44 @@
 #include "core/model/tensor_refs.h"
 
 #include "absl/strings/str_cat.h"
+#include "core/model/extension.h"
 
 namespace portolan {
+namespace {
+
+void AddColumns(const std::string& key, Covariate covariate, FcLayer& layer,
+                std::vector<TensorRef>& refs) {
+  int64_t fan_in = layer.weight.size(1);
+  for (const at::Tensor& columns : layer.covariate_columns) {
+    if (columns.defined()) fan_in += columns.size(0);
+  }
+  if (layer.columns.defined()) {
+    if (covariate == Covariate::kBatch) {
+      refs.push_back({key, TensorRole::kBatchColumns, &layer.columns, fan_in});
+    } else {
+      refs.push_back({key, TensorRole::kOtherColumns, &layer.columns, fan_in, "label"});
+    }
+  }
+  for (size_t i = 0; i < layer.covariate_columns.size(); ++i) {
+    if (!layer.covariate_columns[i].defined()) continue;
+    refs.push_back({key, TensorRole::kOtherColumns, &layer.covariate_columns[i], fan_in,
+                    absl::StrCat("covariate", i)});
+  }
+}
+
+}  // namespace
+
+std::string StoredKey(const TensorRef& ref) {
+  if (ref.role == TensorRole::kBatchColumns) return BatchColumnsKey(ref.key);
+  return ref.part.empty() ? ref.key : absl::StrCat(ref.key, "#", ref.part);
+}
 
 void AddStack(FcStack& stack, std::vector<TensorRef>& refs) {
   for (size_t i = 0; i < stack.layers.size(); ++i) {
     FcLayer& layer = stack.layers[i];
     const std::string key = absl::StrCat(stack.path, ".fc_layers.Layer ", i, ".");
     refs.push_back({key + "0.weight", TensorRole::kWeight, &layer.weight});
-    if (stack.covariate == Covariate::kBatch && layer.columns.defined()) {
-      refs.push_back(
-          {key + "0.weight", TensorRole::kBatchColumns, &layer.columns, layer.weight.size(1)});
-    }
+    AddColumns(key + "0.weight", stack.covariate, layer, refs);
     refs.push_back({key + "0.bias", TensorRole::kBias, &layer.bias});
     if (layer.batch_norm.has_value()) {
       refs.push_back({key + "1.weight", TensorRole::kNormAffine, &layer.batch_norm->weight});

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
+#include "core/model/annotations.h"
 #include "core/model/first_layer.h"
 #include "core/model/host_copy.h"
 #include "core/model/torch_runtime.h"
@@ -59,13 +60,15 @@ void AutogradSession::TakeTrained(const FreezeFlags& freeze, bool decays) {
       }
       continue;
     }
-    if (!policy.trained && !decays) continue;
+    const bool trained = ref.role == TensorRole::kOtherColumns ? OtherColumnsTrained(policy, freeze)
+                                                               : policy.trained;
+    if (!trained && !decays) continue;
     *ref.tensor = ref.tensor->clone();
-    if (policy.trained) ref.tensor->set_requires_grad(true);
-    owned_[ref.key] = *ref.tensor;
-    const std::string name =
-        ref.role == TensorRole::kWeight ? absl::StrCat(ref.key, "#weight") : ref.key;
-    optimizer_.Add(name, *ref.tensor, !policy.trained);
+    if (trained) ref.tensor->set_requires_grad(true);
+    const std::string key = StoredKey(ref);
+    owned_[key] = *ref.tensor;
+    optimizer_.Add(ref.role == TensorRole::kWeight ? absl::StrCat(key, "#weight") : key,
+                   *ref.tensor, !trained);
   }
 }
 
@@ -107,6 +110,8 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> AutogradSession::Create(
     const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
     const AdamOptions& adam, NoiseSource& noise, const std::optional<AdversaryOptions>& adversary) {
   PORTOLAN_RETURN_IF_ERROR(CheckProteins(model.networks(), cells.inputs()));
+  PORTOLAN_RETURN_IF_ERROR(CheckAnnotations(model.description(), cells.annotations, cells.cells(),
+                                            AnnotationUse::kLoss));
   std::unique_ptr<AutogradSession> session(new AutogradSession(model, cells, adam, noise));
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&]() -> absl::Status {
     PORTOLAN_RETURN_IF_ERROR(session->TakeColumns(columns));
@@ -120,6 +125,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> AutogradSession::Create(
         Minibatches::Keep{.first_layer = !session->owned_.contains(first + "weight") &&
                                          !session->owned_.contains(first + "bias"),
                           .count_terms = !session->owned_.contains("px_r") &&
+                                         session->networks_.px_r.defined() &&
                                          !session->networks_.px_r.requires_grad()});
     return absl::OkStatus();
   }));
@@ -128,6 +134,13 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> AutogradSession::Create(
 
 absl::StatusOr<StepResult> AutogradSession::Step(std::span<const int64_t> rows, double kl_weight,
                                                  double learning_rate) {
+  return StepLabelled(rows, {}, 0, kl_weight, learning_rate);
+}
+
+absl::StatusOr<StepResult> AutogradSession::StepLabelled(std::span<const int64_t> rows,
+                                                         std::span<const int64_t> labelled,
+                                                         double classification_ratio,
+                                                         double kl_weight, double learning_rate) {
   StepResult result;
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&]() -> absl::Status {
     const Minibatch minibatch = minibatches_->Make(rows);
@@ -140,6 +153,11 @@ absl::StatusOr<StepResult> AutogradSession::Step(std::span<const int64_t> rows, 
     if (adversary_.has_value()) {
       classes = minibatch.batch_codes + networks_.n_reference_batches;
       if (scale > 0) loss = loss + scale * adversary_->FoolLoss(terms.latent, classes, pass);
+    }
+    if (!labelled.empty()) {
+      loss =
+          loss + classification_ratio * ClassificationLoss(networks_, minibatches_->Make(labelled),
+                                                           /*training=*/true, noise_);
     }
     result.loss = loss.item<double>();
     if (!std::isfinite(result.loss)) {

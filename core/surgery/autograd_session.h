@@ -30,6 +30,10 @@ class AutogradSession final : public TrainingSession {
 
   absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,
                                   double learning_rate) override;
+  absl::StatusOr<StepResult> StepLabelled(std::span<const int64_t> rows,
+                                          std::span<const int64_t> labelled,
+                                          double classification_ratio, double kl_weight,
+                                          double learning_rate) override;
   absl::StatusOr<std::vector<double>> NegativeElbo(std::span<const int64_t> rows) override;
   absl::StatusOr<Extension> Extract() const override;
   absl::StatusOr<TensorBundle> Save() const override;

@@ -88,6 +88,12 @@ std::vector<float> StartValues(const TensorRef& ref, const ModelNetworks& networ
     const std::vector<uint8_t> measured = Measured(networks, cells, batch);
     return {measured.begin(), measured.end()};
   }
+  if (ref.key == kBatchEmbeddingKey) {
+    std::vector<float> row(ref.tensor->size(1));
+    FillNormal(RandomKey(seed, cells.batches[batch]), RandomUse::kColumnInit, 0,
+               StableHash64(ref.key), row);
+    return row;
+  }
   return UniformColumn(seed, cells.batches[batch], ref.key, ref.tensor->size(1),
                        ref.fan_in + networks.n_reference_batches + 1);
 }

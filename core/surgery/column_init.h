@@ -15,6 +15,7 @@ namespace portolan {
 ///   Linear: U(-1/sqrt(n), 1/sqrt(n)), n = the Linear's inputs with one batch added to the
 ///     reference's, drawn from (seed, batch name, key): a batch starts alike whatever else is
 ///     mapped with it or was mapped before. (scvi-tools: n counts all batches of the run.)
+///   The vector of an embedded batch: N(0, 1).
 ///   px_r (gene-batch), py_r (protein-batch): mean over the reference's batches. It is never
 ///   trained by default, and
 ///     upstream leaves it at random values.

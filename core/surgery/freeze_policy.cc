@@ -24,6 +24,7 @@ bool RequiresGrad(std::string_view key, const FreezeFlags& flags) {
   if (IsProtected(key, flags)) return true;
   if (Contains(key, "background_pro_alpha") || Contains(key, "background_pro_log_beta"))
     return true;
+  if (Contains(key, "_embeddings_dict.")) return true;
   const bool norm = fc && Contains(key, ".1.");
   if (norm && Contains(key, "encoder") && !flags.freeze_batchnorm_encoder) return true;
   return norm && Contains(key, "decoder") && !flags.freeze_batchnorm_decoder;
@@ -59,6 +60,10 @@ ParameterPolicy PolicyOf(std::string_view key, const FreezeFlags& flags) {
       ((!flags.freeze_expression && Contains(linear.path, "encoder")) ||
        (!flags.freeze_decoder_first_layer && Contains(linear.path, "px_decoder")));
   return {true, unmasked, true};
+}
+
+bool OtherColumnsTrained(const ParameterPolicy& policy, const FreezeFlags& flags) {
+  return policy.trained || (flags.scvi_columns && policy.columns_trained);
 }
 
 double BatchNormMomentum(std::string_view stack_path, const FreezeFlags& flags) {

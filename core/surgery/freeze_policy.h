@@ -23,6 +23,10 @@ struct ParameterPolicy {
 /// `key`: of a parameter, not of a buffer.
 ParameterPolicy PolicyOf(std::string_view key, const FreezeFlags& flags);
 
+/// Whether the gradient of columns of labels or extra covariates is kept: with the rest of their
+/// weight, and, as in scvi-tools, with the batch columns if `flags` ask for that.
+bool OtherColumnsTrained(const ParameterPolicy& policy, const FreezeFlags& flags);
+
 /// Momentum of a stack's batch norms ("decoder.px_decoder"): 0 where the running statistics stay.
 /// In train mode a batch norm uses minibatch statistics either way.
 double BatchNormMomentum(std::string_view stack_path, const FreezeFlags& flags);

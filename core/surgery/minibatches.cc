@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "core/model/annotations.h"
 #include "core/model/first_layer.h"
 #include "core/model/likelihood.h"
 #include "core/model/sparse_layer.h"
@@ -11,7 +12,8 @@ namespace portolan {
 Minibatches::Minibatches(const ModelNetworks& networks, const CellInputs& cells, const Keep& keep)
     : networks_(networks), cells_(cells) {
   if (keep.first_layer) KeepFirstLayer();
-  if (keep.count_terms) KeepCountTerms();
+  // A dispersion per cell comes out of the decoder.
+  if (keep.count_terms && networks.px_r.defined()) KeepCountTerms();
 }
 
 void Minibatches::KeepFirstLayer() {
@@ -25,11 +27,13 @@ void Minibatches::KeepFirstLayer() {
 void Minibatches::KeepCountTerms() {
   const Architecture& a = networks_.architecture;
   const at::Tensor theta = at::exp(networks_.px_r.detach()).contiguous();
-  const bool per_batch = a.dispersion == Dispersion::kGeneBatch;
+  const auto theta_row = [&](int64_t row) -> int64_t {
+    if (a.dispersion == Dispersion::kGeneBatch) return cells_.batch_codes[row];
+    return a.dispersion == Dispersion::kGeneLabel ? cells_.annotations.labels[row] : 0;
+  };
   count_terms_ = at::empty({cells_.counts.rows()}, at::kFloat);
   for (int64_t row = 0; row < cells_.counts.rows(); ++row) {
-    const float* row_theta =
-        theta.data_ptr<float>() + (per_batch ? cells_.batch_codes[row] * a.n_genes : 0);
+    const float* row_theta = theta.data_ptr<float>() + theta_row(row) * a.n_genes;
     count_terms_.data_ptr<float>()[row] =
         static_cast<float>(CountTerms(a.gene_likelihood, cells_.counts.row_columns(row),
                                       cells_.counts.row_values(row), row_theta));
@@ -46,6 +50,7 @@ Minibatch Minibatches::Make(std::span<const int64_t> rows) const {
   for (int64_t i = 0; i < n; ++i) {
     minibatch.batch_codes.data_ptr<int64_t>()[i] = cells_.batch_codes[rows[i]];
   }
+  TakeAnnotations(cells_.annotations, rows, n, minibatch);
   at::Tensor index = at::empty({n}, at::kLong);
   std::copy(rows.begin(), rows.end(), index.data_ptr<int64_t>());
   if (networks_.proteins.has_value()) {

@@ -17,6 +17,9 @@ struct FreezeFlags {
   bool freeze_batchnorm_encoder = true;
   bool freeze_batchnorm_decoder = false;
   bool freeze_classifier = true;
+  /// No flag of scvi-tools, but what it does: columns of new batches stand behind those of the
+  /// extra covariates, which shifts the meaning of all these columns, and all of them are trained.
+  bool scvi_columns = false;
 };
 
 /// Adam as scvi-tools sets it up. L2 decay is added to the gradient (torch's Adam, not AdamW).
@@ -61,6 +64,8 @@ struct TrainOptions {
   int64_t kl_warmup_steps = 0;
   /// Overrides the ramp by a constant.
   std::optional<double> kl_weight;
+  /// Weight of SCANVI's classification loss where cells are labelled.
+  double classification_ratio = 50;
   FreezeFlags freeze;
   AdamOptions adam;
   std::optional<EarlyStoppingOptions> early_stopping;

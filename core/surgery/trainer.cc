@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "core/model/networks.h"
 #include "core/surgery/column_init.h"
 #include "core/surgery/schedule.h"
+#include "core/surgery/scvi_layout.h"
 #include "core/surgery/training_session.h"
 
 namespace portolan {
@@ -105,10 +107,18 @@ class Run {
       : cells_(cells), options_(options), hooks_(hooks), noise_(options.seed, cells) {
     split_ = SplitCells(cells, options.seed, options.train_share, options.minibatch);
     run_.plateau.learning_rate = options.adam.learning_rate;
+    for (const int64_t row : split_.train) {
+      if (row < static_cast<int64_t>(cells.annotations.labels.size()) &&
+          cells.annotations.labels[row] >= 0) {
+        labelled_.push_back(row);
+      }
+    }
   }
 
   absl::StatusOr<TrainResult> Go(const Model& model) {
     PORTOLAN_ASSIGN_OR_RETURN(session_, CreateSession(model));
+    if (model.description().model_class != ModelClass::kScanvi) labelled_.clear();
+    LeaveOutLoneCell();
     if (hooks_.resume_from.has_value()) {
       PORTOLAN_RETURN_IF_ERROR(session_->Load(*hooks_.resume_from));
       PORTOLAN_RETURN_IF_ERROR(LoadRunState(*hooks_.resume_from, run_));
@@ -121,6 +131,7 @@ class Run {
     }
     TrainResult result;
     PORTOLAN_ASSIGN_OR_RETURN(result.extension, session_->Extract());
+    if (layout_.has_value()) result.extension = OnOriginal(*layout_, std::move(result.extension));
     result.epochs = static_cast<int>(run_.epoch);
     result.steps = run_.steps;
     result.train_loss = std::move(run_.train_loss);
@@ -143,6 +154,8 @@ class Run {
     const auto epoch = static_cast<int>(run_.epoch);
     noise_.set_epoch(epoch);
     const std::vector<int64_t> order = ShuffleRows(cells_, split_.train, options_.seed, epoch);
+    const std::vector<int64_t> labelled_order =
+        ShuffleLabelled(cells_, labelled_, options_.seed, epoch);
     const std::span<const int64_t> all(order);
     const auto size = static_cast<size_t>(options_.minibatch);
     for (size_t begin = run_.next_minibatch * size; begin < all.size(); begin += size) {
@@ -152,8 +165,12 @@ class Run {
       }
       const auto rows = all.subspan(begin, std::min(size, all.size() - begin));
       const float kl_weight = KlWeight(options_, epoch, run_.steps * optimizers_);
-      PORTOLAN_ASSIGN_OR_RETURN(const StepResult step,
-                                session_->Step(rows, kl_weight, run_.plateau.learning_rate));
+      const auto labelled = LabelledMinibatch(labelled_order);
+      PORTOLAN_ASSIGN_OR_RETURN(
+          const StepResult step,
+          labelled.empty() ? session_->Step(rows, kl_weight, run_.plateau.learning_rate)
+                           : session_->StepLabelled(rows, labelled, options_.classification_ratio,
+                                                    kl_weight, run_.plateau.learning_rate));
       run_.epoch_loss += step.loss * static_cast<double>(rows.size());
       for (const float term : step.reconstruction) run_.epoch_elbo -= term;
       for (const float term : step.kl) run_.epoch_elbo -= term;
@@ -164,6 +181,21 @@ class Run {
       }
     }
     return absl::OkStatus();
+  }
+
+  // A last minibatch of one labelled cell is too small for a batch norm.
+  void LeaveOutLoneCell() {
+    if (labelled_.size() % static_cast<size_t>(options_.minibatch) == 1) labelled_.pop_back();
+  }
+
+  // The labelled cells that step along: minibatches of their own, again from the first when they
+  // have run out.
+  std::span<const int64_t> LabelledMinibatch(const std::vector<int64_t>& order) const {
+    if (order.empty()) return {};
+    const auto size = static_cast<size_t>(options_.minibatch);
+    const size_t count = (order.size() + size - 1) / size;
+    const size_t begin = static_cast<size_t>(run_.next_minibatch) % count * size;
+    return std::span<const int64_t>(order).subspan(begin, std::min(size, order.size() - begin));
   }
 
   // Closes the books of an epoch; true if training should stop.
@@ -206,14 +238,23 @@ class Run {
   }
 
   absl::StatusOr<std::unique_ptr<TrainingSession>> CreateSession(const Model& model) {
-    const auto columns = InitialColumns(model, cells_, options_.seed);
+    auto columns = InitialColumns(model, cells_, options_.seed);
+    const Model* trained = &model;
+    if (options_.freeze.scvi_columns && MovesColumns(model)) {
+      TrainingCells reference;
+      reference.batches = {model.description().batches.categories.front()};
+      layout_ = ScviColumns(model, columns, InitialColumns(model, reference, options_.seed));
+      PORTOLAN_ASSIGN_OR_RETURN(moved_model_, model.Extend(layout_->moved));
+      columns = layout_->columns;
+      trained = moved_model_.get();
+    }
     std::optional<AdversaryOptions> adversary;
     if (WantsAdversary(model, columns, options_.adversary)) {
       adversary = AdversaryOptions{options_.adversary_scale, options_.seed};
       optimizers_ = 2;
     }
-    return TrainingSession::Create(model, cells_, columns, options_.freeze, options_.adam, noise_,
-                                   adversary);
+    return TrainingSession::Create(*trained, cells_, columns, options_.freeze, options_.adam,
+                                   noise_, adversary);
   }
 
   const TrainingCells& cells_;
@@ -221,6 +262,9 @@ class Run {
   const TrainHooks& hooks_;
   CellNoise noise_;
   Split split_;
+  std::vector<int64_t> labelled_;  // of the training rows; empty unless SCANVI
+  std::optional<ScviLayout> layout_;
+  std::shared_ptr<const Model> moved_model_;
   RunState run_;
   std::unique_ptr<TrainingSession> session_;
   int64_t optimizers_ = 1;

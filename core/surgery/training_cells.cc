@@ -76,4 +76,9 @@ std::vector<int64_t> ShuffleRows(const TrainingCells& cells, const std::vector<i
   return SortByDraw(cells, rows, seed, RandomUse::kShuffle, static_cast<uint32_t>(epoch));
 }
 
+std::vector<int64_t> ShuffleLabelled(const TrainingCells& cells, const std::vector<int64_t>& rows,
+                                     uint64_t seed, int epoch) {
+  return SortByDraw(cells, rows, seed, RandomUse::kLabelledShuffle, static_cast<uint32_t>(epoch));
+}
+
 }  // namespace portolan

@@ -56,4 +56,8 @@ Split SplitCells(const TrainingCells& cells, uint64_t seed, double train_share, 
 std::vector<int64_t> ShuffleRows(const TrainingCells& cells, const std::vector<int64_t>& rows,
                                  uint64_t seed, int epoch);
 
+/// The same for the labelled rows of a semi-supervised run, by draws of their own.
+std::vector<int64_t> ShuffleLabelled(const TrainingCells& cells, const std::vector<int64_t>& rows,
+                                     uint64_t seed, int epoch);
+
 }  // namespace portolan

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/model/annotations.h"
 #include "core/model/first_layer.h"
 #include "core/model/host_copy.h"
 #include "core/model/networks.h"
@@ -14,6 +15,7 @@
 #include "core/surgery/elbo.h"
 #include "core/surgery/freeze_policy.h"
 #include "core/surgery/minibatches.h"
+#include "core/surgery/scvi_layout.h"
 
 namespace portolan {
 
@@ -33,6 +35,10 @@ std::vector<std::string> FullDeltaReasons(const Model& model, const FreezeFlags&
     const ParameterPolicy policy = PolicyOf(ref.key, freeze);
     if (!policy.in_optimizer) continue;
     if (adam.weight_decay != 0) reasons.insert("weight decay reaches frozen weights");
+    const bool columns = ref.role == TensorRole::kOtherColumns;
+    if (columns && !policy.trained && OtherColumnsTrained(policy, freeze)) {
+      reasons.insert("columns of the extra covariates trained, as scvi-tools does");
+    }
     if (!policy.trained) continue;
     const absl::string_view root = absl::string_view(ref.key).substr(0, ref.key.find('.'));
     reasons.insert(absl::StrCat(ref.role == TensorRole::kNormAffine ? "batch norm" : "weights",
@@ -44,12 +50,17 @@ std::vector<std::string> FullDeltaReasons(const Model& model, const FreezeFlags&
       reasons.insert(absl::StrCat("batch norm statistics of ", stack->path, " move"));
     }
   }
+  if (freeze.scvi_columns && MovesColumns(model)) {
+    reasons.insert("known columns moved to where scvi-tools leaves them");
+  }
   return {reasons.begin(), reasons.end()};
 }
 
 absl::StatusOr<std::vector<double>> NegativeElbo(const Model& model, const CellInputs& cells,
                                                  NoiseSource& noise, const CancelToken& cancel) {
   PORTOLAN_RETURN_IF_ERROR(CheckProteins(model.networks(), cells));
+  PORTOLAN_RETURN_IF_ERROR(CheckAnnotations(model.description(), cells.annotations,
+                                            cells.counts.rows(), AnnotationUse::kLoss));
   std::vector<double> out;
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&] {
     const Minibatches minibatches(model.networks(), cells, {});

@@ -47,6 +47,13 @@ class TrainingSession {
   virtual absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,
                                           double learning_rate) = 0;
 
+  /// Step, with SCANVI's classification loss of the `labelled` rows (none: Step alone), mean over
+  /// them, added `classification_ratio` times.
+  virtual absl::StatusOr<StepResult> StepLabelled(std::span<const int64_t> rows,
+                                                  std::span<const int64_t> labelled,
+                                                  double classification_ratio, double kl_weight,
+                                                  double learning_rate) = 0;
+
   /// -ELBO of each row (eval mode, KL weight 1, noise kElboNoise).
   virtual absl::StatusOr<std::vector<double>> NegativeElbo(std::span<const int64_t> rows) = 0;
 

@@ -14,10 +14,12 @@
 #include "core/base/status_macros.h"
 #include "core/io/query_reader.h"
 #include "core/matrix/gene_alignment.h"
+#include "core/model/annotations.h"
 #include "core/model/expression.h"
 #include "core/model/model.h"
 #include "core/model/state_dict.h"
 #include "core/surgery/column_init.h"
+#include "core/surgery/scvi_layout.h"
 #include "core/surgery/training_session.h"
 #include "tools/goldens/golden_file.h"
 
@@ -27,6 +29,7 @@ namespace {
 constexpr double kExact = 1e-5;       // one forward pass
 constexpr double kTrajectory = 1e-4;  // 20 steps of Adam
 constexpr double kProteinFloat32 = 2e-4;
+constexpr double kDrawn = 4e-3;  // a mean over many draws
 constexpr float kEpsilon = 0.37f;
 constexpr char kNewBatch[] = "golden query";
 
@@ -131,6 +134,45 @@ absl::StatusOr<ProteinCounts> ReadCellProteins(const GoldenFile& golden,
   return proteins;
 }
 
+template <typename T>
+std::vector<T> ValuesAs(const GoldenFile& golden, const std::string& name) {
+  const GoldenArray* array = golden.Find(name);
+  if (array == nullptr) return {};
+  return {array->values.begin(), array->values.end()};
+}
+
+/// What the golden file says about its cells beside counts and batch.
+CellAnnotations GoldenAnnotations(const GoldenFile& golden, const ModelDescription& model) {
+  CellAnnotations annotations;
+  annotations.n_categorical = static_cast<int64_t>(model.categorical_covariates.size());
+  annotations.n_continuous = static_cast<int64_t>(model.continuous_covariates.size());
+  annotations.categorical = ValuesAs<int32_t>(golden, "categorical");
+  annotations.continuous = ValuesAs<float>(golden, "continuous");
+  annotations.size_factors = ValuesAs<float>(golden, "size_factor");
+  annotations.labels = ValuesAs<int32_t>(golden, "labels");
+  for (int32_t& label : annotations.labels) {
+    if (label >= model.architecture.n_labels) label = -1;  // the unlabelled category is the last
+  }
+  return annotations;
+}
+
+FreezeFlags GoldenFlags(const GoldenFile& golden) {
+  FreezeFlags freeze;
+  freeze.freeze_dropout = true;
+  freeze.scvi_columns = golden.Scalar("surgery_compat", 0) != 0;
+  const std::pair<const char*, bool*> flags[] = {
+      {"unfrozen", &freeze.unfrozen},
+      {"freeze_expression", &freeze.freeze_expression},
+      {"freeze_decoder_first_layer", &freeze.freeze_decoder_first_layer},
+      {"freeze_batchnorm_encoder", &freeze.freeze_batchnorm_encoder},
+      {"freeze_batchnorm_decoder", &freeze.freeze_batchnorm_decoder},
+      {"freeze_classifier", &freeze.freeze_classifier}};
+  for (const auto& [name, flag] : flags) {
+    *flag = golden.Scalar(absl::StrCat("flag_", name), *flag ? 1 : 0) != 0;
+  }
+  return freeze;
+}
+
 class Replay {
  public:
   Replay(const GoldenFile& golden, CsrMatrix counts, ProteinCounts proteins) : golden_(golden) {
@@ -139,17 +181,27 @@ class Replay {
     cells_.batches = {kNewBatch};
     cells_.batch_codes.assign(cells_.counts.rows(), 0);
     cells_.cell_ids.assign(cells_.counts.rows(), 0);
-    freeze_.freeze_dropout = true;
+    freeze_ = GoldenFlags(golden);
     adam_.learning_rate = golden.Scalar("surgery_lr", 1e-3);
     adam_.weight_decay = golden.Scalar("surgery_weight_decay", 0);
   }
 
   absl::StatusOr<GoldenReport> Go(const Model& model) {
+    cells_.annotations = GoldenAnnotations(golden_, model.description());
+    PORTOLAN_RETURN_IF_ERROR(CheckAnnotations(model.description(), cells_.annotations,
+                                              cells_.cells(), AnnotationUse::kLoss));
     columns_ = GoldenColumns(model, cells_, golden_);
-    PORTOLAN_ASSIGN_OR_RETURN(const auto before, Extended(model));
+    std::shared_ptr<const Model> moved;
+    if (freeze_.scvi_columns) {
+      layout_ = ScviColumns(model, columns_, columns_);
+      columns_ = layout_.columns;
+      PORTOLAN_ASSIGN_OR_RETURN(moved, model.Extend(layout_.moved));
+    }
+    const Model& trained = moved == nullptr ? model : *moved;
+    PORTOLAN_ASSIGN_OR_RETURN(const auto before, Extended(trained));
     PORTOLAN_RETURN_IF_ERROR(CheckLatents(model, *before));
     PORTOLAN_RETURN_IF_ERROR(CheckExpression(*before));
-    PORTOLAN_RETURN_IF_ERROR(CheckSurgery(model, *before));
+    PORTOLAN_RETURN_IF_ERROR(CheckSurgery(model, trained, *before));
     return std::move(report_);
   }
 
@@ -196,10 +248,12 @@ class Replay {
   absl::StatusOr<Embedding> EncodeRows(const Model& model, int64_t rows, int32_t code) {
     std::vector<int64_t> all(rows);
     std::iota(all.begin(), all.end(), 0);
-    return Encode(model,
-                  {cells_.counts.SelectRows(all), std::vector<int32_t>(rows, code),
-                   cells_.annotations.SelectRows(all), cells_.proteins.SelectRows(all)},
-                  CancelToken());
+    const CellAnnotations annotations = cells_.annotations.SelectRows(all);
+    const ProteinCounts proteins = cells_.proteins.SelectRows(all);
+    return Encode(
+        model,
+        {cells_.counts.SelectRows(all), std::vector<int32_t>(rows, code), annotations, proteins},
+        CancelToken());
   }
 
   absl::Status CheckLatents(const Model& saved, const Model& extended) {
@@ -209,7 +263,8 @@ class Replay {
         const Embedding z,
         EncodeRows(code == nullptr ? extended : saved, cells_.cells(),
                    code == nullptr ? CodeOf(extended) : static_cast<int32_t>(code->values[0])));
-    Compare<float>("latent_mean", z.mean, kExact, false);
+    Compare<float>("latent_mean", Location(z), kExact, false);
+    Compare<float>("latent_representation", z.mean, kDrawn, false);
     Compare<float>("latent_var", z.variance, kExact, false);
     Compare<float>("probs", z.probabilities, kExact, false);
     return absl::OkStatus();
@@ -255,6 +310,11 @@ class Replay {
     CompareTo<float>("step0_kl_divergence", step.kl, kl, kExact, true);
   }
 
+  // Of the normal, which scvi-tools' golden numbers are about.
+  static const std::vector<float>& Location(const Embedding& z) {
+    return z.location.empty() ? z.mean : z.location;
+  }
+
   void CheckFirstStep(const StepResult& step) {
     if (!step.proteins.empty()) return CheckFirstTotalviStep(step);
     Compare<float>("step0_reconstruction_loss", step.reconstruction, kExact, true);
@@ -270,7 +330,21 @@ class Replay {
     CompareTo<float>("step0_kl_divergence", step.kl, kl, kExact, true);
   }
 
-  absl::Status CheckSurgery(const Model& model, const Model& before) {
+  // The labelled cells of a step, by the golden file's rule.
+  std::vector<int64_t> LabelledRows(int64_t step, int64_t minibatch) const {
+    if (golden_.Scalar("surgery_labelled", 0) == 0) return {};
+    std::vector<int64_t> labelled;
+    for (size_t row = 0; row < cells_.annotations.labels.size(); ++row) {
+      if (cells_.annotations.labels[row] >= 0) labelled.push_back(static_cast<int64_t>(row));
+    }
+    const auto n = static_cast<int64_t>(labelled.size());
+    if (n == 0) return {};
+    const int64_t begin = minibatch * step % n;
+    return {labelled.begin() + begin, labelled.begin() + std::min(begin + minibatch, n)};
+  }
+
+  // `trained`: the model, with its columns moved where the golden file has them so.
+  absl::Status CheckSurgery(const Model& model, const Model& trained, const Model& before) {
     const GoldenArray* losses = golden_.Find("surgery_losses");
     if (losses == nullptr) return absl::OkStatus();
     const auto cells = static_cast<int64_t>(golden_.Scalar("surgery_cells", 0));
@@ -279,10 +353,10 @@ class Replay {
       return InvalidField("golden", absl::StrCat(cells, " surgery cells"), "Make the file again");
     }
     PORTOLAN_ASSIGN_OR_RETURN(const Embedding start, EncodeRows(before, cells, CodeOf(before)));
-    Compare<float>("surgery_latent_before", start.mean, kExact, false);
+    Compare<float>("surgery_latent_before", Location(start), kExact, false);
 
     ConstantNoise noise;
-    PORTOLAN_ASSIGN_OR_RETURN(const auto session, TrainingSession::Create(model, cells_, columns_,
+    PORTOLAN_ASSIGN_OR_RETURN(const auto session, TrainingSession::Create(trained, cells_, columns_,
                                                                           freeze_, adam_, noise));
     std::vector<double> got;
     for (size_t step = 0; step < losses->values.size(); ++step) {
@@ -291,15 +365,18 @@ class Replay {
       std::iota(rows.begin(), rows.end(), first);
       PORTOLAN_ASSIGN_OR_RETURN(
           const StepResult result,
-          session->Step(rows, golden_.Scalar("surgery_kl_weight", 0.3), adam_.learning_rate));
+          session->StepLabelled(rows, LabelledRows(static_cast<int64_t>(step), minibatch),
+                                TrainOptions().classification_ratio,
+                                golden_.Scalar("surgery_kl_weight", 0.3), adam_.learning_rate));
       if (step == 0) CheckFirstStep(result);
       got.push_back(result.loss);
     }
     Compare<double>("surgery_losses", got, kExact, true);
-    PORTOLAN_ASSIGN_OR_RETURN(const Extension extension, session->Extract());
+    PORTOLAN_ASSIGN_OR_RETURN(Extension extension, session->Extract());
+    if (freeze_.scvi_columns) extension = OnOriginal(layout_, std::move(extension));
     PORTOLAN_ASSIGN_OR_RETURN(const auto after, model.Extend(extension));
     PORTOLAN_ASSIGN_OR_RETURN(const Embedding end, EncodeRows(*after, cells, CodeOf(*after)));
-    Compare<float>("surgery_latent_after", end.mean, kTrajectory, false);
+    Compare<float>("surgery_latent_after", Location(end), kTrajectory, false);
     return CheckTensors(extension, *after);
   }
 
@@ -344,6 +421,7 @@ class Replay {
   FreezeFlags freeze_;
   AdamOptions adam_;
   std::map<std::string, HostTensor> columns_;
+  ScviLayout layout_;
   GoldenReport report_;
 };
 

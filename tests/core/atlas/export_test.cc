@@ -27,7 +27,11 @@ class ExportOfVariant : public testing::TestWithParam<std::string> {
 std::vector<float> Latents(const Model& model, const std::string& batch) {
   const VariantCells& cells = Cells();
   const std::vector<int32_t> codes(cells.names.size(), model.BatchCode(batch));
-  return Encode(model, {.counts = cells.counts, .batch_codes = codes}, CancelToken()).value().mean;
+  const CellAnnotations annotations = AnnotationsFor(model);
+  return Encode(model, {.counts = cells.counts, .batch_codes = codes, .annotations = annotations},
+                CancelToken())
+      .value()
+      .mean;
 }
 
 TEST_P(ExportOfVariant, TheReferenceComesBack) {

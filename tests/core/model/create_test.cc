@@ -1,8 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "core/base/field_error.h"
 #include "core/model/model.h"
 #include "core/model/state_dict.h"
@@ -57,6 +55,8 @@ TEST_P(CreateFromVariant, ATensorOfAnotherShapeIsNamed) {
     const std::vector<int64_t> shape = saved_.tensors.at(key).shape();
     std::vector<std::vector<int64_t>> wrong = {{}, {0}};
     for (size_t axis = 0; axis < shape.size(); ++axis) {
+      // An embedding of another width is found out at the weights that it meets.
+      if (key == "_embeddings_dict.batch.weight" && axis == 1) continue;
       wrong.push_back(shape);
       ++wrong.back()[axis];
       wrong.push_back(shape);
@@ -92,15 +92,17 @@ TEST_P(CreateFromVariant, WhatIsNeverReadMayBeMissing) {
   const auto model = Model::Create(cut);
   ASSERT_TRUE(model.ok()) << model.status();
   const std::vector<int32_t> codes(200, 0);
-  EXPECT_EQ(Encode(**model, {Cells().counts, codes}, CancelToken()).value().mean,
-            Encode(*whole, {Cells().counts, codes}, CancelToken()).value().mean);
+  const CellAnnotations annotations = AnnotationsFor(*whole);
+  const CellInputs cells{Cells().counts, codes, annotations};
+  EXPECT_EQ(Encode(**model, cells, CancelToken()).value().mean,
+            Encode(*whole, cells, CancelToken()).value().mean);
 }
 
 TEST_P(CreateFromVariant, BatchesHaveTheirCodes) {
   const auto model = Model::Create(saved_).value();
   EXPECT_TRUE(model->has_batch_key());
   EXPECT_EQ(model->BatchCode("a"), 0);
-  EXPECT_EQ(model->BatchCode("b"), GetParam() == "scvi_one_batch" ? -1 : 1);
+  EXPECT_EQ(model->BatchCode("b"), saved_.description.architecture.n_batch == 1 ? -1 : 1);
   EXPECT_EQ(model->BatchCode("unheard of"), -1);
   EXPECT_EQ(model->BatchCode(""), -1);
 }
@@ -108,42 +110,14 @@ TEST_P(CreateFromVariant, BatchesHaveTheirCodes) {
 INSTANTIATE_TEST_SUITE_P(Variants, CreateFromVariant, testing::ValuesIn(VariantNames()),
                          [](const auto& test) { return TestNameOf(test.param); });
 
-struct Unserved {
-  const char* name;
-  std::function<void(ModelDescription&)> edit;
-};
-
-class CreateUnserved : public testing::TestWithParam<Unserved> {};
-
-TEST_P(CreateUnserved, IsUnimplementedAndSaysWhat) {
+TEST(CreateTest, WhatIsNotServedIsUnimplementedAndSaysSo) {
   SavedModel saved = ReadVariant("scvi_nb_genebatch");
-  GetParam().edit(saved.description);
+  saved.description.model_class = ModelClass::kTotalvi;
+  saved.description.architecture.proteins = {.n_proteins = 3, .prior_per_panel = true};
   const absl::Status status = Model::Create(saved).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << status;
   EXPECT_FALSE(status.message().empty());
 }
-
-INSTANTIATE_TEST_SUITE_P(
-    Kinds, CreateUnserved,
-    testing::Values(
-        Unserved{"panel_key",
-                 [](auto& d) {
-                   d.model_class = ModelClass::kTotalvi;
-                   d.architecture.proteins = {.n_proteins = 3, .prior_per_panel = true};
-                 }},
-        Unserved{"categorical_covariates", [](auto& d) { d.architecture.n_cats_per_cov = {2}; }},
-        Unserved{"continuous_covariates", [](auto& d) { d.architecture.n_continuous_covs = 1; }},
-        Unserved{"size_factor", [](auto& d) { d.architecture.has_size_factor = true; }},
-        Unserved{"batch_embedding", [](auto& d) { d.architecture.batch_embedding = true; }},
-        Unserved{"logistic_normal",
-                 [](auto& d) {
-                   d.architecture.latent_distribution = LatentDistribution::kLogisticNormal;
-                 }},
-        Unserved{"normal_likelihood",
-                 [](auto& d) { d.architecture.gene_likelihood = GeneLikelihood::kNormal; }},
-        Unserved{"gene_label", [](auto& d) { d.architecture.dispersion = Dispersion::kGeneLabel; }},
-        Unserved{"gene_cell", [](auto& d) { d.architecture.dispersion = Dispersion::kGeneCell; }}),
-    [](const auto& test) { return std::string(test.param.name); });
 
 TEST(CreateTest, AModelWithoutABatchKeyIsServedButNotExtended) {
   SavedModel saved = ReadVariant("scvi_one_batch");

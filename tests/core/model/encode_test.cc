@@ -22,7 +22,9 @@ class EncodeVariant : public testing::TestWithParam<std::string> {
   Embedding EncodeRows(const std::vector<int64_t>& rows) const {
     std::vector<int32_t> codes;
     for (const int64_t row : rows) codes.push_back(codes_[row]);
-    return Encode(*model_, {Cells().counts.SelectRows(rows), codes}, CancelToken()).value();
+    const CellAnnotations annotations = AnnotationsFor(*model_).SelectRows(rows);
+    return Encode(*model_, {Cells().counts.SelectRows(rows), codes, annotations}, CancelToken())
+        .value();
   }
 
   static std::vector<float> Row(const std::vector<float>& values, int64_t row, int64_t width) {
@@ -65,6 +67,9 @@ TEST_P(EncodeVariant, ARowDependsOnItsCellAlone) {
       const auto at = static_cast<int64_t>(i);
       ASSERT_EQ(Row(some.mean, at, all.n_latent), Row(all.mean, rows[i], all.n_latent));
       ASSERT_EQ(Row(some.variance, at, all.n_latent), Row(all.variance, rows[i], all.n_latent));
+      if (!all.location.empty()) {
+        ASSERT_EQ(Row(some.location, at, all.n_latent), Row(all.location, rows[i], all.n_latent));
+      }
       ASSERT_EQ(Row(some.probabilities, at, all.n_labels),
                 Row(all.probabilities, rows[i], all.n_labels));
     }
@@ -76,7 +81,9 @@ TEST_P(EncodeVariant, TheBatchMattersIfAndOnlyIfTheEncoderSeesIt) {
   if (a.n_batch < 2) GTEST_SKIP() << "one batch has no columns";
   const CsrMatrix& counts = Cells().counts;
   const auto as = [&](int32_t code) {
-    return Encode(*model_, {counts, std::vector<int32_t>(200, code)}, CancelToken()).value().mean;
+    const CellAnnotations annotations = AnnotationsFor(*model_);
+    const std::vector<int32_t> codes(200, code);
+    return Encode(*model_, {counts, codes, annotations}, CancelToken()).value().mean;
   };
   EXPECT_EQ(as(0) != as(1), a.encode_covariates);
 }

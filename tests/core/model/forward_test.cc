@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "core/model/annotations.h"
 #include "core/model/likelihood.h"
 #include "core/model/model.h"
 #include "core/model/sparse_layer.h"
@@ -157,13 +158,18 @@ TEST_P(ForwardOfVariant, KeptCountTermsAndFirstLayerGiveTheSameLossAsThePassItse
         plain.first =
             FirstLinear(networks.z_encoder.stack, EncoderInput(networks.architecture, plain));
         plain.batch_codes = at::zeros({40}, at::kLong);
+        TakeAnnotations(AnnotationsFor(*model), rows, 40, plain);
         Minibatch kept = plain;
-        const at::Tensor theta = at::exp(networks.px_r).contiguous();
-        kept.count_terms = at::empty({40}, at::kFloat);
+        const bool per_label = networks.architecture.dispersion == Dispersion::kGeneLabel;
+        const at::Tensor theta =
+            networks.px_r.defined() ? at::exp(networks.px_r).contiguous() : at::Tensor();
+        if (theta.defined()) kept.count_terms = at::empty({40}, at::kFloat);
         for (const int64_t row : rows) {
+          if (!theta.defined()) break;  // a dispersion per cell: nothing to keep
+          const int64_t group = per_label ? kept.labels.data_ptr<int64_t>()[row] : 0;
           kept.count_terms.data_ptr<float>()[row] = static_cast<float>(
               CountTerms(networks.architecture.gene_likelihood, counts.row_columns(row),
-                         counts.row_values(row), theta.data_ptr<float>()));
+                         counts.row_values(row), theta.data_ptr<float>() + group * counts.cols));
         }
         const FcLayer& layer = networks.z_encoder.stack.layers[0];
         kept.first = at::empty_like(plain.first);

@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -42,6 +43,22 @@ VariantCells ReadCells() {
   return cells;
 }
 
+// An obs column of the cells, read once.
+const std::vector<std::string>& ObsText(const std::string& column) {
+  static auto& columns = *new std::map<std::string, std::vector<std::string>>;
+  std::vector<std::string>& values = columns[column];
+  if (values.empty()) {
+    const ObsColumn read = OpenQuery(VariantCountsPath()).value()->ReadObs(column).value();
+    for (const auto& value : read.values) values.push_back(value.value());
+  }
+  return values;
+}
+
+int32_t CodeOf(const std::vector<std::string>& names, const std::string& name) {
+  const auto it = std::find(names.begin(), names.end(), name);
+  return it == names.end() ? -1 : static_cast<int32_t>(it - names.begin());
+}
+
 }  // namespace
 
 std::vector<std::string> VariantNames() {
@@ -67,6 +84,46 @@ std::shared_ptr<const Model> LoadVariant(const std::string& name) {
 
 const VariantCells& Cells() {
   static const auto& cells = *new VariantCells(ReadCells());
+  return cells;
+}
+
+CellAnnotations AnnotationsFor(const Model& model) {
+  const ModelDescription& d = model.description();
+  CellAnnotations annotations;
+  annotations.n_categorical = static_cast<int64_t>(d.categorical_covariates.size());
+  annotations.n_continuous = static_cast<int64_t>(d.continuous_covariates.size());
+  const auto cells = static_cast<size_t>(Cells().counts.rows());
+  for (size_t cell = 0; cell < cells; ++cell) {
+    for (size_t i = 0; i < d.categorical_covariates.size(); ++i) {
+      annotations.categorical.push_back(
+          CodeOf(d.covariate_categories[i], ObsText(d.categorical_covariates[i])[cell]));
+    }
+    for (const std::string& column : d.continuous_covariates) {
+      annotations.continuous.push_back(std::stof(ObsText(column)[cell]));
+    }
+    if (!d.size_factor_key.empty()) {
+      annotations.size_factors.push_back(std::stof(ObsText(d.size_factor_key)[cell]));
+    }
+  }
+  if (d.architecture.dispersion == Dispersion::kGeneLabel) annotations.labels = LabelsFor(model);
+  return annotations;
+}
+
+std::vector<int32_t> LabelsFor(const Model& model) {
+  std::vector<int32_t> codes;
+  for (const std::string& label : ObsText("cell_type")) {
+    codes.push_back(CodeOf(model.description().labels.categories, label));
+  }
+  return codes;
+}
+
+TrainingCells QueryOf(const std::vector<QueryBatch>& batches, const Model& model) {
+  TrainingCells cells = QueryOf(batches);
+  std::vector<int64_t> rows;
+  for (const QueryBatch& batch : batches) {
+    rows.insert(rows.end(), batch.rows.begin(), batch.rows.end());
+  }
+  cells.annotations = AnnotationsFor(model).SelectRows(rows);
   return cells;
 }
 

@@ -29,12 +29,20 @@ struct VariantCells {
 };
 const VariantCells& Cells();
 
+/// What `model` reads of Cells() beside counts and batch: covariates, size factors and the labels
+/// of a dispersion, by the names of its obs columns.
+CellAnnotations AnnotationsFor(const Model& model);
+/// The labels of Cells() as codes of a SCANVI model; -1: unlabelled.
+std::vector<int32_t> LabelsFor(const Model& model);
+
 /// Rows of Cells() as a new batch.
 struct QueryBatch {
   std::string name;
   std::vector<int64_t> rows;
 };
 TrainingCells QueryOf(const std::vector<QueryBatch>& batches);
+/// With what `model` reads of them.
+TrainingCells QueryOf(const std::vector<QueryBatch>& batches, const Model& model);
 
 /// begin, begin + 1, ..., end - 1.
 std::vector<int64_t> Range(int64_t begin, int64_t end);

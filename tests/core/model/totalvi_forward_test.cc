@@ -60,7 +60,7 @@ class TotalviGoldenTest : public testing::Test {
           ComputeLoss(n, minibatch, /*training=*/false, RandomUse::kElboNoise, noise);
       out.genes = Floats(terms.reconstruction);
       out.proteins = Floats(terms.protein_reconstruction);
-      const GaussianOutput q = EncodeLatent(n, minibatch.first, minibatch.batch_codes);
+      const GaussianOutput q = EncodeLatent(n, minibatch);
       out.kl_z = Floats(KlStandardNormal(q));
       out.kl_back = Floats(terms.kl - KlStandardNormal(q));
       out.loss = terms.Loss(kKlWeight).mean().item<double>();

@@ -47,6 +47,8 @@ std::vector<ResumeCase> Cases() {
   decayed.adam.weight_decay = 1e-3;
   TrainOptions unfrozen = Short();
   unfrozen.freeze.unfrozen = true;
+  TrainOptions moved = Short();
+  moved.freeze.scvi_columns = true;
   return {{"plain", "scvi_poisson", Short()},
           {"labels", "scanvi_ln_encoder_only", Short()},
           {"batch_norm", "scvi_zinb_batchnorm", Short()},
@@ -58,7 +60,17 @@ std::vector<ResumeCase> Cases() {
           {"validated", "scvi_bn_ln_encoded", validated},
           {"dropout", "scvi_shallow_inject", dropout},
           {"weight_decay", "scvi_one_batch", decayed},
-          {"unfrozen", "scvi_nb_genebatch", unfrozen}};
+          {"unfrozen", "scvi_nb_genebatch", unfrozen},
+          {"moved_columns", "scvi_covariates", moved}};
+}
+
+// SCANVI's cells come with their labels.
+TrainingCells LabelledQuery(const Model& model) {
+  TrainingCells query = QueryOf({{"q1", Range(0, 110)}, {"q2", Range(110, 200)}}, model);
+  if (model.description().model_class == ModelClass::kScanvi) {
+    query.annotations.labels = LabelsFor(model);
+  }
+  return query;
 }
 
 class ResumeTest : public testing::TestWithParam<ResumeCase> {
@@ -90,7 +102,7 @@ class ResumeTest : public testing::TestWithParam<ResumeCase> {
   }
 
   std::shared_ptr<const Model> model_ = LoadVariant(GetParam().variant);
-  TrainingCells query_ = QueryOf({{"q1", Range(0, 110)}, {"q2", Range(110, 200)}});
+  TrainingCells query_ = LabelledQuery(*model_);
 };
 
 TEST_P(ResumeTest, AnywhereInAnEpochGivesTheSameBits) {

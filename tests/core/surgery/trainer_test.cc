@@ -26,7 +26,7 @@ TrainingCells Query() { return QueryOf({{"q1", Range(0, 110)}, {"q2", Range(110,
 class TrainVariant : public testing::TestWithParam<std::string> {
  protected:
   std::shared_ptr<const Model> model_ = LoadVariant(GetParam());
-  TrainingCells query_ = Query();
+  TrainingCells query_ = QueryOf({{"q1", Range(0, 110)}, {"q2", Range(110, 200)}}, *model_);
 };
 
 TEST_P(TrainVariant, GivesTheSameBytesAgain) {
@@ -75,7 +75,7 @@ TEST_P(TrainVariant, ReportsEpochsStepsAndProgress) {
 
 TEST_P(TrainVariant, ABatchTrainsAlikeOnTheReferenceAndOnAnAdaptedVersion) {
   const TrainOptions options = Short();
-  const TrainingCells later = QueryOf({{"later", Range(50, 150)}});
+  const TrainingCells later = QueryOf({{"later", Range(50, 150)}}, *model_);
   const TrainResult first = Train(*model_, query_, options, {}).value();
   if (!first.extension.is_adapter()) GTEST_SKIP() << "a full delta changes what others see";
   const auto version = model_->Extend(first.extension).value();
@@ -91,6 +91,59 @@ class TrainTest : public testing::Test {
   std::shared_ptr<const Model> model_ = LoadVariant("scvi_poisson");
   TrainingCells query_ = Query();
 };
+
+class LabelledRun : public testing::Test {
+ protected:
+  LabelledRun() {
+    cells_.annotations.labels = LabelsFor(*model_);
+    options_.freeze.freeze_batchnorm_decoder = true;
+  }
+
+  std::shared_ptr<const Model> model_ = LoadVariant("scanvi_linear_classifier");
+  TrainingCells cells_ = QueryOf({{"q", Range(0, 200)}}, *model_);
+  TrainOptions options_ = Short();
+};
+
+TEST_F(LabelledRun, LabelsPullTheNewColumns) {
+  const TrainResult labelled = Train(*model_, cells_, options_, {}).value();
+  TrainingCells unlabelled = cells_;
+  unlabelled.annotations.labels.clear();
+  const TrainResult plain = Train(*model_, unlabelled, options_, {}).value();
+  EXPECT_TRUE(labelled.extension.is_adapter());
+  EXPECT_NE(BytesOf(labelled.extension), BytesOf(plain.extension));
+  EXPECT_GT(labelled.train_loss[0], plain.train_loss[0]);  // the classification loss comes on top
+  // Cells of the unlabelled category are as if no labels had been given.
+  unlabelled.annotations.labels.assign(200, -1);
+  EXPECT_EQ(BytesOf(Train(*model_, unlabelled, options_, {}).value().extension),
+            BytesOf(plain.extension));
+}
+
+TEST_F(LabelledRun, ATrainedClassifierLearnsTheLabels) {
+  options_.max_epochs = 30;
+  options_.adam.learning_rate = 1e-2;
+  options_.freeze.freeze_classifier = false;
+  // Labels that the reference contradicts: every cell is of the first.
+  cells_.annotations.labels.assign(200, 0);
+  const TrainResult result = Train(*model_, cells_, options_, {}).value();
+  EXPECT_FALSE(result.extension.is_adapter());
+  const auto version = model_->Extend(result.extension).value();
+  const std::vector<int32_t> codes(200, version->BatchCode("q"));
+  const Embedding z = Encode(*version, {cells_.counts, codes}, CancelToken()).value();
+  int first = 0;
+  for (int cell = 0; cell < 200; ++cell) {
+    const float* p = z.probabilities.data() + 3 * cell;
+    first += p[0] > p[1] && p[0] > p[2] ? 1 : 0;
+  }
+  EXPECT_GT(first, 190);
+}
+
+TEST_F(LabelledRun, ALoneLabelledCellIsTooFew) {
+  TrainingCells one = cells_;
+  one.annotations.labels.assign(200, -1);
+  const std::string none = BytesOf(Train(*model_, one, options_, {}).value().extension);
+  one.annotations.labels[7] = 1;
+  EXPECT_EQ(BytesOf(Train(*model_, one, options_, {}).value().extension), none);
+}
 
 TEST_F(TrainTest, NothingDependsOnTheOrderOfBatchesInDisjointRuns) {
   // Trained alone, a batch gets the same adapter whichever run comes first.

@@ -247,10 +247,10 @@ TEST(FullDeltaReasonsTest, AnAdapterIsEnoughExactlyWhereOnlyColumnsAreTrained) {
   const std::vector<std::string> full = {"scanvi_batchnorm", "scvi_bn_ln_encoded",
                                          "scvi_latent_library", "scvi_latent_library_batchnorm",
                                          "scvi_zinb_batchnorm"};
-  const TrainingCells query = QueryOf({{"q", Range(0, 60)}});
   ConstantNoise noise;
   for (const std::string& variant : VariantNames()) {
     const auto model = LoadVariant(variant);
+    const TrainingCells query = QueryOf({{"q", Range(0, 60)}}, *model);
     const bool adapter = std::find(full.begin(), full.end(), variant) == full.end();
     EXPECT_EQ(FullDeltaReasons(*model, {}, {}).empty(), adapter) << variant;
     for (const double decay : {0.0, 1e-6}) {
