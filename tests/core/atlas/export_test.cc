@@ -28,10 +28,8 @@ std::vector<float> Latents(const Model& model, const std::string& batch) {
   const VariantCells& cells = Cells();
   const std::vector<int32_t> codes(cells.names.size(), model.BatchCode(batch));
   const CellAnnotations annotations = AnnotationsFor(model);
-  return Encode(model, {.counts = cells.counts, .batch_codes = codes, .annotations = annotations},
-                CancelToken())
-      .value()
-      .mean;
+  const CellInputs inputs{.counts = cells.counts, .batch_codes = codes, .annotations = annotations};
+  return Encode(model, inputs, CancelToken()).value().mean;
 }
 
 TEST_P(ExportOfVariant, TheReferenceComesBack) {
