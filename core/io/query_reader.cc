@@ -62,7 +62,8 @@ using Opened = absl::StatusOr<std::unique_ptr<QueryReader>>;
 
 Opened OpenHdf5(const std::string& path, const OpenQueryOptions& options) {
   PORTOLAN_ASSIGN_OR_RETURN(hdf5::Handle file, hdf5::OpenFile(path));
-  if (IsTenxHdf5(file)) return OpenTenxHdf5(std::move(file), options.reference_genes);
+  const bool has_obs = hdf5::KindOf(file, "obs") != hdf5::ObjectKind::kAbsent;
+  if (!has_obs && IsTenxHdf5(file)) return OpenTenxHdf5(std::move(file), options.reference_genes);
   return OpenH5ad(std::move(file), path);
 }
 
