@@ -207,6 +207,13 @@ absl::Status CheckIndices(const char* field, const std::vector<int32_t>& indices
 
 absl::Status CheckExpressionOptions(const Model& model, const ExpressionOptions& options) {
   const Architecture& a = model.networks().architecture;
+  if (!a.n_cats_per_cov.empty() || a.n_continuous_covs > 0 || a.has_size_factor ||
+      a.batch_embedding || a.latent_distribution != LatentDistribution::kNormal) {
+    return FieldError(absl::StatusCode::kUnimplemented, "outputs",
+                      "denoised values of a model with extra covariates, a size factor, embedded "
+                      "batches or a logistic-normal latent",
+                      "Leave denoised values out; latents and labels of this model are served");
+  }
   PORTOLAN_RETURN_IF_ERROR(CheckIndices("genes", options.genes, a.n_genes));
   PORTOLAN_RETURN_IF_ERROR(CheckIndices("proteins", options.proteins,
                                         a.proteins.has_value() ? a.proteins->n_proteins : 0));

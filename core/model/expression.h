@@ -39,7 +39,8 @@ struct ExpressionBlock {
 };
 
 /// InvalidField ("genes", "proteins", "transform_batch", "samples", "library_size") for what the
-/// model does not have.
+/// model does not have; kUnimplemented ("outputs") for models with extra covariates, a size factor,
+/// embedded batches or a logistic-normal latent.
 absl::Status CheckExpressionOptions(const Model& model, const ExpressionOptions& options);
 
 /// Denoised expression of cells, in eval mode. Row i depends on cell i and its numbers in `noise`
