@@ -1,5 +1,6 @@
 #include "server/atlas_service.h"
 
+#include "core/atlas/compose.h"
 #include "core/base/status_macros.h"
 #include "server/catalog.h"
 #include "server/converters.h"
@@ -63,6 +64,19 @@ grpc::ServerWriteReactor<v1::ExportVersionResponse>* AtlasService::ExportVersion
   absl::StatusOr<ResolvedVersion> found = FindVersion(catalog_, "name", request->name());
   if (!found.ok()) return FailStream<v1::ExportVersionResponse>(found.status());
   return StreamExport(*std::move(found), executor_);
+}
+
+grpc::ServerUnaryReactor* AtlasService::ComposeVersions(grpc::CallbackServerContext* context,
+                                                        const v1::ComposeVersionsRequest* request,
+                                                        v1::Version* response) {
+  return FinishLater(context, executor_, [this, request, response]() -> absl::Status {
+    PORTOLAN_ASSIGN_OR_RETURN(Atlas * atlas, FindAtlas(catalog_, "parent", request->parent()));
+    PORTOLAN_ASSIGN_OR_RETURN(
+        const auto version, portolan::ComposeVersions(
+                                *atlas, {request->versions().begin(), request->versions().end()}));
+    *response = ToProto(*atlas, *version, /*with_genes=*/false);
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace portolan::server

@@ -9,7 +9,7 @@ namespace portolan::server {
 /// Atlases and their versions. Thread-safe.
 class AtlasService final : public v1::AtlasService::CallbackService {
  public:
-  /// Both outlive the service; `executor` writes exports.
+  /// Both outlive the service; `executor` does what takes long.
   AtlasService(const AtlasCatalog& catalog, Executor& executor)
       : catalog_(catalog), executor_(executor) {}
 
@@ -27,6 +27,9 @@ class AtlasService final : public v1::AtlasService::CallbackService {
                                        v1::Version* response) override;
   grpc::ServerWriteReactor<v1::ExportVersionResponse>* ExportVersion(
       grpc::CallbackServerContext* context, const v1::ExportVersionRequest* request) override;
+  grpc::ServerUnaryReactor* ComposeVersions(grpc::CallbackServerContext* context,
+                                            const v1::ComposeVersionsRequest* request,
+                                            v1::Version* response) override;
 
  private:
   const AtlasCatalog& catalog_;

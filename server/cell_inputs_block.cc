@@ -86,17 +86,24 @@ absl::Status ReadAnnotations(const v1::CountBlock& block, const CountBlockBounds
   CellAnnotations& a = out.annotations;
   a.n_categorical = static_cast<int64_t>(bounds.n_categories.size());
   a.n_continuous = bounds.n_continuous;
-  PORTOLAN_RETURN_IF_ERROR(ReadArray(block.categorical_covariates(), "categorical_covariates", rows,
-                                     a.n_categorical, where, a.categorical));
-  PORTOLAN_RETURN_IF_ERROR(CheckCodes(a.categorical, "categorical_covariates", where,
-                                      a.n_categorical, 0, bounds.n_categories));
-  PORTOLAN_RETURN_IF_ERROR(ReadArray(block.continuous_covariates(), "continuous_covariates", rows,
-                                     a.n_continuous, where, a.continuous));
-  PORTOLAN_RETURN_IF_ERROR(
-      CheckNumbers(a.continuous, "continuous_covariates", where, a.n_continuous, false));
-  PORTOLAN_RETURN_IF_ERROR(ReadArray(block.size_factors(), "size_factors", rows,
-                                     bounds.size_factor ? 1 : 0, where, a.size_factors));
-  PORTOLAN_RETURN_IF_ERROR(CheckNumbers(a.size_factors, "size_factors", where, 1, true));
+  const auto skipped = [&](const std::string& bytes) { return bounds.encoding && bytes.empty(); };
+  if (!skipped(block.categorical_covariates())) {
+    PORTOLAN_RETURN_IF_ERROR(ReadArray(block.categorical_covariates(), "categorical_covariates",
+                                       rows, a.n_categorical, where, a.categorical));
+    PORTOLAN_RETURN_IF_ERROR(CheckCodes(a.categorical, "categorical_covariates", where,
+                                        a.n_categorical, 0, bounds.n_categories));
+  }
+  if (!skipped(block.continuous_covariates())) {
+    PORTOLAN_RETURN_IF_ERROR(ReadArray(block.continuous_covariates(), "continuous_covariates", rows,
+                                       a.n_continuous, where, a.continuous));
+    PORTOLAN_RETURN_IF_ERROR(
+        CheckNumbers(a.continuous, "continuous_covariates", where, a.n_continuous, false));
+  }
+  if (!skipped(block.size_factors())) {
+    PORTOLAN_RETURN_IF_ERROR(ReadArray(block.size_factors(), "size_factors", rows,
+                                       bounds.size_factor ? 1 : 0, where, a.size_factors));
+    PORTOLAN_RETURN_IF_ERROR(CheckNumbers(a.size_factors, "size_factors", where, 1, true));
+  }
   if (block.labels().empty()) return absl::OkStatus();
   PORTOLAN_RETURN_IF_ERROR(
       ReadArray(block.labels(), "labels", rows, bounds.n_labels > 0 ? 1 : 0, where, a.labels));
@@ -113,7 +120,10 @@ CountBlockBounds BoundsOf(const ModelDescription& description) {
   bounds.n_categories = architecture.n_cats_per_cov;
   bounds.n_continuous = architecture.n_continuous_covs;
   bounds.size_factor = architecture.has_size_factor;
-  if (description.model_class == ModelClass::kScanvi) bounds.n_labels = architecture.n_labels;
+  if (description.model_class == ModelClass::kScanvi ||
+      architecture.dispersion == Dispersion::kGeneLabel) {
+    bounds.n_labels = architecture.n_labels;
+  }
   return bounds;
 }
 

@@ -170,6 +170,12 @@ absl::StatusOr<MappingOptions> FromProto(const v1::MappingOptions& wire) {
     options.weight_decay = wire.weight_decay();
   }
   CopyFreezeFlags(wire, options);
+  if (wire.compat() != v1::MappingOptions::COMPAT_UNSPECIFIED &&
+      wire.compat() != v1::MappingOptions::COMPAT_SCVI) {
+    return InvalidField("options.compat", absl::StrCat(static_cast<int>(wire.compat())),
+                        "Use COMPAT_SCVI, or leave it out.");
+  }
+  options.compat_scvi = wire.compat() == v1::MappingOptions::COMPAT_SCVI;
   return options;
 }
 
@@ -221,6 +227,28 @@ v1::ProteinReport ToProto(const ProteinReport& report) {
   return wire;
 }
 
+namespace {
+
+// What the model reads of a cell beside counts and batch.
+void DescribeAnnotations(const ModelDescription& description, v1::Model& wire) {
+  const Architecture& architecture = description.architecture;
+  for (size_t i = 0; i < description.categorical_covariates.size(); ++i) {
+    v1::CategoricalCovariate* covariate = wire.add_categorical_covariates();
+    covariate->set_name(description.categorical_covariates[i]);
+    AppendAll(description.covariate_categories[i], covariate->mutable_categories());
+  }
+  AppendAll(description.continuous_covariates, wire.mutable_continuous_covariates());
+  wire.set_size_factor_key(description.size_factor_key);
+  wire.set_reads_labels(architecture.dispersion == Dispersion::kGeneLabel);
+  if (wire.reads_labels()) {
+    AppendAll(description.labels.categories, wire.mutable_label_categories());
+  }
+  wire.set_batch_embedding(architecture.batch_embedding);
+  wire.set_linear_classifier(architecture.linear_classifier);
+}
+
+}  // namespace
+
 v1::Model ToProto(const ModelDescription& description) {
   const Architecture& architecture = description.architecture;
   v1::Model wire;
@@ -248,6 +276,7 @@ v1::Model ToProto(const ModelDescription& description) {
   wire.set_minified(description.minified);
   wire.set_training_cells(description.training_cells);
   if (architecture.proteins.has_value()) DescribeProteins(description, wire);
+  DescribeAnnotations(description, wire);
   return wire;
 }
 
@@ -272,6 +301,7 @@ v1::Version ToProto(const Atlas& atlas, const AtlasVersion& version, bool with_g
     AppendAll(version.model->description().proteins, wire.mutable_proteins());
   }
   wire.set_extension_kind(version.extension_kind);
+  AppendAll(version.full_delta_reasons, wire.mutable_full_delta_reasons());
   wire.set_extension_bytes(version.extension_bytes);
   *wire.mutable_create_time() = ToTimestamp(version.create_time);
   wire.set_max_abs_probe_shift(version.max_abs_probe_shift);

@@ -24,7 +24,8 @@ struct CountBlockBounds {
   std::vector<int64_t> n_categories;  ///< of each categorical covariate
   int64_t n_continuous = 0;           ///< continuous covariates
   bool size_factor = false;
-  int64_t n_labels = 0;  ///< label codes are below it; labels are optional
+  int64_t n_labels = 0;   ///< label codes are below it; labels are optional
+  bool encoding = false;  ///< no loss is computed: covariates and size factors are optional, too
 };
 
 /// What the blocks of cells for a model are held against: all but batches and cells.

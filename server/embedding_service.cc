@@ -100,6 +100,7 @@ class EmbedReactor final : public grpc::ServerBidiReactor<v1::EmbedRequest, v1::
     bounds.max_cells =
         kMaxAnswerBytes / RowBytes(architecture.n_latent, static_cast<int64_t>(labels_.size()));
     bounds.need_names = false;
+    bounds.encoding = true;
     PORTOLAN_ASSIGN_OR_RETURN(DecodedBlock decoded,
                               DecodeCountBlock(block, bounds, absl::StrCat("block ", blocks_)));
     Query query;

@@ -18,6 +18,30 @@ struct ShowArguments {
   bool genes = false;
 };
 
+struct ComposeArguments {
+  std::string atlas;
+  std::vector<std::string> versions;
+};
+
+// What the model reads of a cell beside counts and batch.
+void DescribeAnnotations(const v1::Model& model, std::ostream& out) {
+  const auto line = [&](const char* what, const std::string& text) {
+    out << absl::StrFormat("%-12s %s\n", what, text);
+  };
+  for (const v1::CategoricalCovariate& covariate : model.categorical_covariates()) {
+    line("covariate", Printable(absl::StrCat(covariate.name(), ": ",
+                                             absl::StrJoin(covariate.categories(), ", "))));
+  }
+  for (const std::string& name : model.continuous_covariates()) {
+    line("covariate", Printable(absl::StrCat(name, ": a number")));
+  }
+  if (!model.size_factor_key().empty()) line("size factor", Printable(model.size_factor_key()));
+  if (model.reads_labels()) {
+    line("labels", Printable(absl::StrCat(model.labels_key(), ": ",
+                                          absl::StrJoin(model.label_categories(), ", "))));
+  }
+}
+
 template <typename Repeated>
 std::string Joined(const Repeated& values) {
   return values.empty() ? "none" : Printable(absl::StrJoin(values, ", "));
@@ -98,6 +122,7 @@ void Describe(const v1::Atlas& atlas, const v1::Version& reference,
     line("labels", Joined(model.labels()));
     line("unlabelled", Printable(model.unlabeled_category()));
   }
+  DescribeAnnotations(model, out);
   line("reference", Printable(atlas.reference_version()));
   line("versions", absl::StrCat(versions.versions_size()));
   if (genes) line("gene names", Joined(reference.genes()));
@@ -119,6 +144,37 @@ absl::Status Show(const ShowArguments& arguments, Invocation& invocation) {
   return absl::OkStatus();
 }
 
+absl::Status Compose(const ComposeArguments& arguments, Invocation& invocation) {
+  PORTOLAN_ASSIGN_OR_RETURN(const auto client, ConnectTo(invocation));
+  PORTOLAN_ASSIGN_OR_RETURN(const v1::Version version,
+                            client->ComposeVersions(arguments.atlas, arguments.versions));
+  if (invocation.json) {
+    invocation.console.out << JsonText(VersionJson(version));
+    return absl::OkStatus();
+  }
+  invocation.console.out << "version " << Printable(version.id()) << " on "
+                         << Printable(version.parent()) << " brings "
+                         << Joined(version.new_batches()) << "\n";
+  return absl::OkStatus();
+}
+
+void AddComposeCommand(CLI::App& atlas, Invocation& invocation) {
+  CLI::App* compose =
+      atlas.add_subcommand("compose", "Put versions together that were made side by side");
+  compose->fallthrough();
+  auto arguments = std::make_shared<ComposeArguments>();
+  compose->add_option("atlas", arguments->atlas, "Name of the atlas")->required();
+  compose
+      ->add_option("--versions", arguments->versions,
+                   "Two or more ids, or the starts of ids: V1,V2")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->required();
+  compose->callback([arguments, &invocation] {
+    invocation.run = [arguments](Invocation& run) { return Compose(*arguments, run); };
+  });
+}
+
 }  // namespace
 
 void AddAtlasCommand(CLI::App& app, Invocation& invocation) {
@@ -129,6 +185,7 @@ void AddAtlasCommand(CLI::App& app, Invocation& invocation) {
   list->fallthrough();
   list->callback([&invocation] { invocation.run = List; });
 
+  AddComposeCommand(*atlas, invocation);
   CLI::App* show = atlas->add_subcommand("show", "One atlas: its model, batches and labels");
   show->fallthrough();
   auto arguments = std::make_shared<ShowArguments>();

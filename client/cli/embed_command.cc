@@ -60,6 +60,7 @@ absl::Status EmbedWith(Client& client, const EmbedArguments& arguments, Invocati
   if (!atlas.model().batch_key().empty()) {
     PORTOLAN_RETURN_IF_ERROR(RefuseUnknownBatches(query.batches(), version));
   }
+  PORTOLAN_RETURN_IF_ERROR(query.Annotate(atlas.model(), AnnotationUse::kEmbed));
   ProgressPrinter progress(invocation.console.err, StyleOf(invocation));
   PORTOLAN_ASSIGN_OR_RETURN(const EmbedResult result, EmbedQuery(client, query, version, progress));
   const EmbedReport report{.version_id = result.header.version_id(),

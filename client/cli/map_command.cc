@@ -78,6 +78,7 @@ absl::Status MapWith(Client& client, const MapArguments& arguments, Invocation& 
         expression, ExpressionRequest(arguments.expression, version, query.batches().names));
   }
 
+  PORTOLAN_RETURN_IF_ERROR(query.Annotate(atlas.model(), AnnotationUse::kMap));
   ProgressPrinter progress(invocation.console.err, StyleOf(invocation));
   auto start = std::chrono::steady_clock::now();
   PORTOLAN_ASSIGN_OR_RETURN(const std::string upload,

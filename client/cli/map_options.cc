@@ -32,9 +32,30 @@ void AddTrainingOptions(CLI::App& command, MapArguments& arguments) {
   command.add_option("--weight-decay", arguments.weight_decay, "Adam's weight decay")
       ->check(CLI::NonNegativeNumber)
       ->group(group);
+  command.add_option("--compat", arguments.compat, "Do as scvi-tools does, faults included")
+      ->check(CLI::IsMember({"none", "scvi"}))
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--minibatch", arguments.minibatch, "Cells per step")
       ->check(CLI::Range(1, kLargestMinibatch))
       ->group(group);
+}
+
+// Pairs are checked when they are parsed, so that a mistake is a usage error.
+void AddCovariateOption(CLI::App& command, AnnotationArguments& annotations) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--covariate",
+          [&annotations](const std::vector<std::string>& pairs) {
+            auto parsed = ParseCovariates(pairs);
+            if (!parsed.ok()) {
+              throw CLI::ValidationError("--covariate", std::string(parsed.status().message()));
+            }
+            annotations.covariates = *std::move(parsed);
+          },
+          "The obs column of a covariate, if it has another name than at training; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("NAME=COLUMN");
 }
 
 void AddFreezeOptions(CLI::App& command, MapArguments& arguments) {
@@ -75,6 +96,7 @@ void AddQueryOptions(CLI::App& command, QueryArguments& query, OutputArguments& 
   command.add_option("--protein-names", query.proteins.names_key,
                      "Key of uns with the names of the proteins, where obsm holds a bare array");
   auto* layer = command.add_option("--layer", query.layer, "Counts from layers/NAME, not X");
+  AddCovariateOption(command, query.annotations);
   command.add_flag("--raw", query.raw, "Counts from raw/X, not X")->excludes(layer);
   command
       .add_option("--min-gene-share", query.min_gene_share,
@@ -94,6 +116,11 @@ void AddQueryOptions(CLI::App& command, QueryArguments& query, OutputArguments& 
 
 void AddMapOptions(CLI::App& command, MapArguments& arguments) {
   AddQueryOptions(command, arguments.query, arguments.output, arguments.atlas, arguments.version);
+  AnnotationArguments& annotations = arguments.query.annotations;
+  command.add_option("--size-factor-key", annotations.size_factor_key,
+                     "The obs column with size factors, for a reference trained with them");
+  command.add_option("--labels-key", annotations.labels_key,
+                     "The obs column with labels: known cells of a SCANVI query train along");
   AddTrainingOptions(command, arguments);
   AddFreezeOptions(command, arguments);
   AddExpressionOptions(command, arguments.expression);
@@ -106,6 +133,7 @@ v1::MappingOptions ToWire(const MapArguments& a) {
                                            : v1::MappingOptions::INDEPENDENT);
   out.set_preset(a.preset == "hlca" ? v1::MappingOptions::HLCA : v1::MappingOptions::SCVI);
   out.set_seed(a.seed);
+  if (a.compat == "scvi") out.set_compat(v1::MappingOptions::COMPAT_SCVI);
   SetIf(a.epochs, [&](int value) { out.set_epochs(value); });
   SetIf(a.learning_rate, [&](double value) { out.set_learning_rate(value); });
   SetIf(a.weight_decay, [&](double value) { out.set_weight_decay(value); });

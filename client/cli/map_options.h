@@ -35,6 +35,7 @@ struct MapArguments {
   std::optional<bool> freeze_batchnorm_encoder;
   std::optional<bool> freeze_batchnorm_decoder;
   std::optional<bool> freeze_classifier;
+  std::string compat = "none";
   ExpressionArguments expression;
 };
 

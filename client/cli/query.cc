@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <span>
 #include <utility>
 
@@ -221,6 +222,12 @@ std::string Query::batch_column() const {
   return name;
 }
 
+absl::Status Query::Annotate(const v1::Model& model, AnnotationUse use) {
+  PORTOLAN_ASSIGN_OR_RETURN(annotations_,
+                            ReadAnnotations(arguments_.annotations, model, use, *reader_));
+  return absl::OkStatus();
+}
+
 v1::GeneReport Query::WireGenes() const {
   const GeneReport& report = alignment_.report();
   v1::GeneReport wire;
@@ -245,8 +252,13 @@ absl::Status Query::ReadCells(const CancelToken& cancel, const CellSink& sink) {
             std::span<const int32_t>(batches_.codes).subspan(first_row, block.rows());
         const auto panel =
             std::span<const float>(proteins).subspan(first_row * width, block.rows() * width);
-        return sink(
-            {.cell_names = names, .batch_codes = codes, .counts = block, .proteins = panel});
+        std::vector<int64_t> rows(block.rows());
+        std::iota(rows.begin(), rows.end(), first_row);
+        return sink({.cell_names = names,
+                     .batch_codes = codes,
+                     .counts = block,
+                     .annotations = annotations_.SelectRows(rows),
+                     .proteins = panel});
       });
   const auto violation = GetFieldViolation(status);
   if (absl::IsInvalidArgument(status) && violation && violation->field == source.path) {

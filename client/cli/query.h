@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/cli/annotations.h"
 #include "client/cpp/count_block.h"
 #include "core/io/query_reader.h"
 #include "portolan/v1/atlas.pb.h"
@@ -19,10 +20,11 @@ namespace portolan::client {
 /// Which part of which file, as the command line names it.
 struct QueryArguments {
   std::string path;
-  std::string layer;       ///< layers/LAYER instead of X
-  bool raw = false;        ///< raw/X instead of X
-  std::string batch_key;   ///< obs column with the batches, or
-  std::string batch;       ///< one batch for all cells
+  std::string layer;      ///< layers/LAYER instead of X
+  bool raw = false;       ///< raw/X instead of X
+  std::string batch_key;  ///< obs column with the batches, or
+  std::string batch;      ///< one batch for all cells
+  AnnotationArguments annotations;
   ProteinSource proteins;  ///< without a key: none, or what the file itself declares
   double min_gene_share = 0.5;
   int64_t chunk_cells = 2048;
@@ -59,6 +61,10 @@ class Query {
   /// the columns that exist when it is none of them.
   static absl::StatusOr<Query> Open(const QueryArguments& arguments, const v1::Version& version);
 
+  /// Reads what `model` reads of the cells beside counts and batch; sent along from then on.
+  /// Errors: those of ReadAnnotations.
+  absl::Status Annotate(const v1::Model& model, AnnotationUse use);
+
   /// Whether the result can be a copy of the file.
   bool IsH5ad() const { return reader_->IsH5ad(); }
   /// The name of the column that tells the batches apart, as one link of HDF5.
@@ -93,6 +99,7 @@ class Query {
   GeneAlignment alignment_;
   std::optional<ProteinAlignment> proteins_;
   BatchAssignment batches_;
+  CellAnnotations annotations_;
 };
 
 }  // namespace portolan::client

@@ -64,6 +64,18 @@ std::string Hdf5Key(const std::string& name) {
   return key.empty() || key == "." || key == ".." ? "_" + key : key;
 }
 
+// What the model reads of a cell beside counts and batch.
+json AnnotationsJson(const v1::Model& model) {
+  json categorical = json::object();
+  for (const v1::CategoricalCovariate& covariate : model.categorical_covariates()) {
+    categorical[covariate.name()] = List(covariate.categories());
+  }
+  return {{"categorical_covariates", categorical},
+          {"continuous_covariates", List(model.continuous_covariates())},
+          {"size_factor_key", model.size_factor_key()},
+          {"label_categories", List(model.label_categories())}};
+}
+
 }  // namespace
 
 json AtlasJson(const v1::Atlas& atlas) {
@@ -99,6 +111,9 @@ json AtlasJson(const v1::Atlas& atlas) {
           {"protein_dispersion", model.protein_dispersion()},
           {"totalvi_variant", model.totalvi_variant()},
           {"missing_proteins", missing},
+          {"reads", AnnotationsJson(model)},
+          {"batch_embedding", model.batch_embedding()},
+          {"linear_classifier", model.linear_classifier()},
           {"reference_version", atlas.reference_version()},
           {"version_count", atlas.version_count()}};
 }
@@ -122,6 +137,7 @@ json VersionJson(const v1::Version& version) {
           {"batches", List(version.batches())},
           {"extension_kind", version.extension_kind()},
           {"extension_bytes", version.extension_bytes()},
+          {"full_delta_reasons", List(version.full_delta_reasons())},
           {"created", version.create_time().seconds()},
           {"max_abs_dz", version.max_abs_probe_shift()},
           {"lineage", List(version.lineage())}};

@@ -152,6 +152,14 @@ absl::StatusOr<v1::Version> Client::GetVersion(std::string_view atlas, std::stri
   return Unary(*atlases_, &v1::AtlasService::Stub::GetVersion, request);
 }
 
+absl::StatusOr<v1::Version> Client::ComposeVersions(std::string_view atlas,
+                                                    const std::vector<std::string>& versions) {
+  v1::ComposeVersionsRequest request;
+  request.set_parent(AtlasName(atlas));
+  request.mutable_versions()->Add(versions.begin(), versions.end());
+  return Unary(*atlases_, &v1::AtlasService::Stub::ComposeVersions, request);
+}
+
 absl::StatusOr<v1::Upload> Client::CreateUpload(const v1::CreateUploadRequest& request) {
   return Unary(*uploads_, &v1::UploadService::Stub::CreateUpload, request);
 }

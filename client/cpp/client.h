@@ -49,6 +49,8 @@ class Client {
   absl::StatusOr<v1::Atlas> GetAtlas(std::string_view atlas);
   absl::StatusOr<v1::ListVersionsResponse> ListVersions(std::string_view atlas);
   absl::StatusOr<v1::Version> GetVersion(std::string_view atlas, std::string_view version);
+  absl::StatusOr<v1::Version> ComposeVersions(std::string_view atlas,
+                                              const std::vector<std::string>& versions);
 
   absl::StatusOr<v1::Upload> CreateUpload(const v1::CreateUploadRequest& request);
   absl::StatusOr<v1::Upload> GetUpload(const std::string& name);
