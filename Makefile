@@ -47,7 +47,7 @@ bench:  ## build the benchmarks and run them
 	@scripts/dependencies.sh build test bench
 	@test -x bench/run.sh || { echo "There are no benchmarks yet: bench/run.sh is missing." >&2; exit 1; }
 	$(call configure,release,ON)
-	cmake --build --preset release --parallel $(JOBS) --target $(PROGRAMS) portolan-bench
+	cmake --build --preset release --parallel $(JOBS) --target $(PROGRAMS) portolan-speed
 	bench/run.sh
 
 format:  ## format the C++ sources

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
-# Runs the benchmarks, prints a table and writes build/bench.json (google-benchmark's format).
+# Runs the benchmarks, prints a table and writes build/bench.json. PORTOLAN_PEER_PYTHON names an
+# interpreter with scvi-tools, which then runs on the same shapes in the same run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-build/bin/portolan-bench --benchmark_counters_tabular=true --benchmark_repetitions=3 \
-  --benchmark_report_aggregates_only=true --benchmark_out=build/bench.json \
-  --benchmark_out_format=json "$@"
+peer=()
+if [ -n "${PORTOLAN_PEER_PYTHON:-}" ]; then
+  "$PORTOLAN_PEER_PYTHON" bench/peer/peer.py build/peer.json
+  peer=(--peer build/peer.json)
+fi
+OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 build/bin/portolan-speed --out build/bench.json "${peer[@]}" "$@"
 echo "written: build/bench.json"

@@ -4,10 +4,12 @@
 #include <numeric>
 
 #include "core/base/status_macros.h"
+#include "core/kernels/encoder.h"
 #include "core/model/annotations.h"
 #include "core/model/first_layer.h"
 #include "core/model/forward.h"
 #include "core/model/model.h"
+#include "core/model/pack_networks.h"
 #include "core/model/torch_runtime.h"
 
 namespace portolan {
@@ -55,6 +57,16 @@ absl::Status EncodeBlocks(const ModelNetworks& networks, const CellInputs& cells
   return absl::OkStatus();
 }
 
+absl::Status EncodePacked(const Model& model, const CellInputs& cells, const CancelToken& cancel,
+                          Embedding& out) {
+  const BatchColumns columns = BatchColumnsOf(model.networks().z_encoder.stack);
+  out.mean.resize(out.cells * out.n_latent);
+  out.variance.resize(out.cells * out.n_latent);
+  out.probabilities.resize(out.cells * out.n_labels);
+  return EncodeCells(*model.packed(), columns.tables, cells.counts, cells.batch_codes, cancel,
+                     {out.mean, out.variance, out.probabilities});
+}
+
 }  // namespace
 
 absl::StatusOr<Embedding> Encode(const Model& model, const CellInputs& cells,
@@ -67,6 +79,10 @@ absl::StatusOr<Embedding> Encode(const Model& model, const CellInputs& cells,
   out.cells = cells.counts.rows();
   out.n_latent = networks.architecture.n_latent;
   out.n_labels = networks.labels.has_value() ? networks.architecture.n_labels : 0;
+  if (model.packed() != nullptr) {
+    PORTOLAN_RETURN_IF_ERROR(TorchFence([&] { return EncodePacked(model, cells, cancel, out); }));
+    return out;
+  }
   out.mean.reserve(out.cells * out.n_latent);
   out.variance.reserve(out.cells * out.n_latent);
   out.probabilities.reserve(out.cells * out.n_labels);

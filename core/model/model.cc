@@ -10,6 +10,7 @@
 #include "core/base/status_macros.h"
 #include "core/model/host_copy.h"
 #include "core/model/networks.h"
+#include "core/model/pack_networks.h"
 #include "core/model/torch_runtime.h"
 
 namespace portolan {
@@ -68,21 +69,27 @@ absl::Status ExtendTensor(const TensorRef& ref, const Extension& extension) {
 
 absl::StatusOr<std::shared_ptr<const Model>> Model::Create(const SavedModel& saved) {
   auto networks = std::make_shared<ModelNetworks>();
+  std::shared_ptr<const PackedNetworks> packed;
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&]() -> absl::Status {
     PORTOLAN_ASSIGN_OR_RETURN(*networks, BuildNetworks(saved));
+    packed = PackNetworks(saved.description, *networks);
     return absl::OkStatus();
   }));
-  return std::shared_ptr<const Model>(new Model(saved.description, std::move(networks)));
+  return std::shared_ptr<const Model>(
+      new Model(saved.description, std::move(networks), std::move(packed)));
 }
 
 absl::StatusOr<std::shared_ptr<const Model>> Model::Extend(const Extension& extension) const {
   PORTOLAN_RETURN_IF_ERROR(CheckBatches(*this, extension));
   auto networks = std::make_shared<ModelNetworks>(*networks_);
+  std::shared_ptr<const PackedNetworks> packed = packed_;  // it holds no batch columns
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&]() -> absl::Status {
     for (const TensorRef& ref : Tensors(*networks)) {
       PORTOLAN_RETURN_IF_ERROR(ExtendTensor(ref, extension));
     }
-    if (!extension.is_adapter()) RefreshDerived(*networks);
+    if (extension.is_adapter()) return absl::OkStatus();
+    RefreshDerived(*networks);
+    packed = PackNetworks(description_, *networks);
     return absl::OkStatus();
   }));
   ModelDescription description = description_;
@@ -90,7 +97,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Extend(const Extension& exte
   names.insert(names.end(), extension.batches.begin(), extension.batches.end());
   description.architecture.n_batch = static_cast<int64_t>(names.size());
   networks->architecture.n_batch = description.architecture.n_batch;
-  return std::shared_ptr<const Model>(new Model(std::move(description), std::move(networks)));
+  return std::shared_ptr<const Model>(
+      new Model(std::move(description), std::move(networks), std::move(packed)));
 }
 
 absl::StatusOr<Extension> Model::BatchColumns(int64_t first, int64_t count) const {

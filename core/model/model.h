@@ -14,7 +14,8 @@
 
 namespace portolan {
 
-struct ModelNetworks;  // core/model/networks.h, which includes torch headers
+struct ModelNetworks;   // core/model/networks.h, which includes torch headers
+struct PackedNetworks;  // core/kernels/packed_networks.h
 
 /// A hosted model: description and frozen weights. Immutable and shared by all threads.
 class Model {
@@ -32,6 +33,8 @@ class Model {
   /// Batches include those of extensions.
   const ModelDescription& description() const { return description_; }
   const ModelNetworks& networks() const { return *networks_; }
+  /// The frozen networks for core/kernels; null where those do not know the model.
+  const PackedNetworks* packed() const { return packed_.get(); }
 
   /// Code of a batch name, or -1.
   int32_t BatchCode(const std::string& name) const;
@@ -39,11 +42,15 @@ class Model {
   bool has_batch_key() const { return !description_.batches.original_key.empty(); }
 
  private:
-  Model(ModelDescription description, std::shared_ptr<const ModelNetworks> networks)
-      : description_(std::move(description)), networks_(std::move(networks)) {}
+  Model(ModelDescription description, std::shared_ptr<const ModelNetworks> networks,
+        std::shared_ptr<const PackedNetworks> packed)
+      : description_(std::move(description)),
+        networks_(std::move(networks)),
+        packed_(std::move(packed)) {}
 
   ModelDescription description_;
   std::shared_ptr<const ModelNetworks> networks_;
+  std::shared_ptr<const PackedNetworks> packed_;
 };
 
 /// Latents of cells, row-major.

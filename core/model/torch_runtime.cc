@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
+#include "core/kernels/layers.h"
 
 namespace portolan {
 namespace {
@@ -76,6 +77,7 @@ std::string InstructionSet() {
   if (auto* core = OpenBlas<char*()>("openblas_get_corename")) {
     absl::StrAppend(&text, ", OpenBLAS ", core());
   }
+  absl::StrAppend(&text, ", kernels ", KernelInstructionSet());
   return text;
 }
 

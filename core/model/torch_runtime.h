@@ -16,8 +16,9 @@ absl::Status TorchFence(const std::function<absl::Status()>& body);
 /// with the package that mends it. kFailedPrecondition.
 absl::Status CheckBlas();
 
-/// "AVX512, OpenBLAS SkylakeX": what the numbers are computed with. Same bits are promised within
-/// one; the environment variables ATEN_CPU_CAPABILITY and OPENBLAS_CORETYPE pin it.
+/// "AVX512, OpenBLAS SkylakeX, kernels AVX512": what the numbers are computed with. Same bits are
+/// promised within one; the environment variables ATEN_CPU_CAPABILITY, OPENBLAS_CORETYPE and
+/// PORTOLAN_KERNELS pin it.
 std::string InstructionSet();
 
 }  // namespace portolan

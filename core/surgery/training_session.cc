@@ -1,5 +1,7 @@
 #include "core/surgery/training_session.h"
 
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 #include <utility>
@@ -10,19 +12,64 @@
 #include "core/model/first_layer.h"
 #include "core/model/host_copy.h"
 #include "core/model/networks.h"
+#include "core/model/pack_networks.h"
 #include "core/model/torch_runtime.h"
 #include "core/surgery/autograd_session.h"
 #include "core/surgery/elbo.h"
 #include "core/surgery/freeze_policy.h"
+#include "core/surgery/kernel_session.h"
 #include "core/surgery/minibatches.h"
 #include "core/surgery/scvi_layout.h"
 
 namespace portolan {
+namespace {
+
+// Dispersions per batch, computed as KernelSession does.
+std::vector<std::vector<float>> ThetaOf(const at::Tensor& logs) {
+  std::vector<std::vector<float>> theta;
+  for (int64_t batch = 0; batch < logs.size(0); ++batch) {
+    theta.push_back(ToVector(logs[batch]));
+    for (float& value : theta.back()) value = std::exp(value);
+  }
+  return theta;
+}
+
+bool ElboByKernels(const Model& model, const CellInputs& cells) {
+  const auto& labels = cells.annotations.labels;
+  return LossByKernels(model) &&
+         std::all_of(labels.begin(), labels.end(), [](int32_t code) { return code < 0; });
+}
+
+absl::Status KernelElbo(const Model& model, const CellInputs& cells, std::span<const int64_t> rows,
+                        NoiseSource& noise, const CancelToken& cancel, std::vector<double>& out) {
+  constexpr size_t kBlock = 1024;
+  const PackedNetworks& networks = *model.packed();
+  const BatchColumns encoder = BatchColumnsOf(model.networks().z_encoder.stack);
+  const BatchColumns decoder = BatchColumnsOf(model.networks().px_decoder);
+  std::vector<std::vector<float>> theta = {networks.theta};
+  if (networks.theta.empty()) theta = ThetaOf(model.networks().px_r);
+  KernelLoss loss(networks, cells.counts, cells.batch_codes, theta, noise);
+  CellLosses losses;
+  for (size_t at = 0; at < rows.size(); at += kBlock) {
+    PORTOLAN_RETURN_IF_ERROR(cancel.Check());
+    loss.Run(rows.subspan(at, std::min(kBlock, rows.size() - at)), {encoder.tables, decoder.tables},
+             RandomUse::kElboNoise, 1.0f, /*gradients=*/false, losses);
+    for (size_t i = 0; i < losses.kl.size(); ++i) {
+      out.push_back(losses.reconstruction[i] + losses.kl[i]);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Create(
     const Model& model, const TrainingCells& cells,
     const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
     const AdamOptions& adam, NoiseSource& noise, const std::optional<AdversaryOptions>& adversary) {
+  if (!adversary.has_value() && TrainsByKernels(model, cells, freeze, adam)) {
+    return KernelSession::Create(model, cells, columns, adam, noise);
+  }
   return AutogradSession::Create(model, cells, columns, freeze, adam, noise, adversary);
 }
 
@@ -63,9 +110,10 @@ absl::StatusOr<std::vector<double>> NegativeElbo(const Model& model, const CellI
                                             cells.counts.rows(), AnnotationUse::kLoss));
   std::vector<double> out;
   PORTOLAN_RETURN_IF_ERROR(TorchFence([&] {
-    const Minibatches minibatches(model.networks(), cells, {});
     std::vector<int64_t> rows(cells.counts.rows());
     std::iota(rows.begin(), rows.end(), 0);
+    if (ElboByKernels(model, cells)) return KernelElbo(model, cells, rows, noise, cancel, out);
+    const Minibatches minibatches(model.networks(), cells, {});
     return AppendNegativeElbo(model.networks(), minibatches, rows, noise, cancel, out);
   }));
   return out;

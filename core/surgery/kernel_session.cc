@@ -1,0 +1,259 @@
+#include "core/surgery/kernel_session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_error.h"
+#include "core/base/status_macros.h"
+#include "core/kernels/layers.h"
+#include "core/surgery/freeze_policy.h"
+
+namespace portolan {
+namespace {
+
+constexpr char kDispersionKey[] = "px_r";
+
+bool HasBatchNorm(const PackedStack& stack) {
+  return std::any_of(stack.layers.begin(), stack.layers.end(),
+                     [](const PackedLayer& layer) { return layer.scale.size() > 0; });
+}
+
+bool ColumnsTrain(const PackedStack& stack, const FreezeFlags& freeze) {
+  return std::all_of(stack.layers.begin(), stack.layers.end(), [&](const PackedLayer& layer) {
+    return layer.batch_columns_key.empty() ||
+           PolicyOf(layer.batch_columns_key, freeze).columns_trained;
+  });
+}
+
+bool OnlyColumnsTrain(const FreezeFlags& freeze) {
+  return !freeze.unfrozen && !freeze.scvi_columns && freeze.freeze_expression &&
+         freeze.freeze_decoder_first_layer && freeze.freeze_classifier;
+}
+
+bool IsFloat(const HostTensor& tensor, const std::vector<int64_t>& shape) {
+  return tensor.dtype() == DType::kFloat32 && tensor.shape() == shape;
+}
+
+bool LoadInto(const TensorBundle& bundle, const std::string& name, std::vector<int64_t> shape,
+              std::vector<float>& out) {
+  const auto it = bundle.tensors.find(name);
+  if (it == bundle.tensors.end() || !IsFloat(it->second, shape)) return false;
+  out.assign(it->second.floats().begin(), it->second.floats().end());
+  return true;
+}
+
+}  // namespace
+
+bool LossByKernels(const Model& model) {
+  if (model.packed() == nullptr) return false;
+  const PackedNetworks& networks = *model.packed();
+  if (!model.description().architecture.use_observed_lib_size ||
+      HasBatchNorm(networks.encoder.stack) || HasBatchNorm(networks.decoder)) {
+    return false;
+  }
+  return !networks.labels.has_value() || (!HasBatchNorm(networks.labels->classifier) &&
+                                          !HasBatchNorm(networks.labels->encoder_z2.stack) &&
+                                          !HasBatchNorm(networks.labels->decoder_z1.stack));
+}
+
+bool TrainsByKernels(const Model& model, const TrainingCells& cells, const FreezeFlags& freeze,
+                     const AdamOptions& adam) {
+  if (!LossByKernels(model)) return false;
+  const PackedNetworks& networks = *model.packed();
+  const Architecture& a = model.description().architecture;
+  const bool dropout =
+      a.dropout_rate > 0 || (networks.labels.has_value() && a.classifier_dropout > 0);
+  const auto& labels = cells.annotations.labels;
+  return OnlyColumnsTrain(freeze) && (freeze.freeze_dropout || !dropout) &&
+         adam.weight_decay == 0 && ColumnsTrain(networks.encoder.stack, freeze) &&
+         ColumnsTrain(networks.decoder, freeze) &&
+         // The trainer leaves a lone label out.
+         std::count_if(labels.begin(), labels.end(), [](int32_t code) { return code >= 0; }) < 2;
+}
+
+absl::StatusOr<std::unique_ptr<TrainingSession>> KernelSession::Create(
+    const Model& model, const TrainingCells& cells,
+    const std::map<std::string, HostTensor>& columns, const AdamOptions& adam, NoiseSource& noise) {
+  std::unique_ptr<KernelSession> session(new KernelSession(cells, adam));
+  const PackedNetworks& networks = *model.packed();
+  session->networks_ = &networks;
+  PORTOLAN_RETURN_IF_ERROR(session->TakeColumns(networks, columns));
+  std::vector<std::vector<float>> theta;
+  if (!networks.theta.empty()) {
+    theta.push_back(networks.theta);
+  } else {
+    const auto logs = session->not_trained_.at(kDispersionKey).floats();
+    for (size_t batch = 0; batch < cells.batches.size(); ++batch) {
+      std::vector<float> values;
+      for (int64_t g = 0; g < networks.genes; ++g) {
+        values.push_back(std::exp(logs[batch * networks.genes + g]));
+      }
+      theta.push_back(std::move(values));
+    }
+  }
+  session->loss_ =
+      std::make_unique<KernelLoss>(networks, cells.counts, cells.batch_codes, theta, noise);
+  return session;
+}
+
+absl::Status KernelSession::TakeColumns(const PackedNetworks& networks,
+                                        const std::map<std::string, HostTensor>& start) {
+  const auto batches = static_cast<int64_t>(cells_.batches.size());
+  const auto take = [&](const std::string& key, int64_t width) -> absl::StatusOr<HostTensor> {
+    const auto it = start.find(key);
+    if (it == start.end() || !IsFloat(it->second, {batches, width})) {
+      return absl::InternalError(absl::StrCat("no start columns for '", key, "'"));
+    }
+    return it->second;
+  };
+  for (const PackedStack* stack : {&networks.encoder.stack, &networks.decoder}) {
+    for (const PackedLayer& layer : stack->layers) {
+      if (layer.batch_columns_key.empty()) continue;
+      PORTOLAN_ASSIGN_OR_RETURN(const HostTensor values,
+                                take(layer.batch_columns_key, layer.width));
+      Slot slot{layer.batch_columns_key, layer.width};
+      slot.values.assign(values.floats().begin(), values.floats().end());
+      slot.gradient.resize(slot.values.size());
+      slot.mean.resize(slot.values.size());
+      slot.square.resize(slot.values.size());
+      slots_.push_back(std::move(slot));
+    }
+  }
+  if (networks.theta.empty()) {
+    PORTOLAN_ASSIGN_OR_RETURN(not_trained_[kDispersionKey], take(kDispersionKey, networks.genes));
+  }
+  return absl::OkStatus();
+}
+
+NetworkColumns KernelSession::Columns() const {
+  NetworkColumns columns;
+  size_t next = 0;
+  const auto add = [&](const PackedStack& stack, ColumnTables& tables) {
+    for (const PackedLayer& layer : stack.layers) {
+      tables.push_back(layer.batch_columns_key.empty() ? nullptr : slots_[next++].values.data());
+    }
+  };
+  add(networks_->encoder.stack, columns.encoder);
+  add(networks_->decoder, columns.decoder);
+  return columns;
+}
+
+absl::StatusOr<StepResult> KernelSession::Step(std::span<const int64_t> rows, double kl_weight,
+                                               double learning_rate) {
+  const auto weight = static_cast<float>(kl_weight);
+  loss_->Run(rows, Columns(), RandomUse::kLatentNoise, weight, /*gradients=*/true, losses_);
+  StepResult result;
+  result.reconstruction = losses_.reconstruction;
+  result.kl = losses_.kl;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    result.loss += losses_.reconstruction[i] + weight * losses_.kl[i];
+  }
+  result.loss /= static_cast<double>(rows.size());
+  if (!std::isfinite(result.loss)) {
+    return absl::AbortedError(
+        absl::StrCat("the training loss became ", result.loss,
+                     "; lower the learning rate or look for extreme counts in the query"));
+  }
+  SumGradients(rows);
+  AdamStep(learning_rate);
+  return result;
+}
+
+absl::StatusOr<StepResult> KernelSession::StepLabelled(std::span<const int64_t> rows,
+                                                       std::span<const int64_t> labelled,
+                                                       double /*classification_ratio*/,
+                                                       double kl_weight, double learning_rate) {
+  if (!labelled.empty()) return absl::UnimplementedError("kernels do not train a classifier");
+  return Step(rows, kl_weight, learning_rate);
+}
+
+// The mean over the rows, summed in their order.
+void KernelSession::SumGradients(std::span<const int64_t> rows) {
+  const float share = 1.0f / static_cast<float>(rows.size());
+  int64_t offset = 0;
+  for (Slot& slot : slots_) {
+    std::fill(slot.gradient.begin(), slot.gradient.end(), 0.0f);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      AddTo(slot.gradient.data() + cells_.batch_codes[rows[i]] * slot.width,
+            losses_.gradient.data() + i * loss_->gradient_width() + offset, slot.width);
+    }
+    for (float& value : slot.gradient) value *= share;
+    offset += slot.width;
+  }
+}
+
+// torch's Adam; see core/surgery/adam.h.
+void KernelSession::AdamStep(double learning_rate) {
+  const auto beta1 = static_cast<float>(adam_.beta1);
+  const auto beta2 = static_cast<float>(adam_.beta2);
+  const auto rest1 = static_cast<float>(1 - adam_.beta1);
+  const auto rest2 = static_cast<float>(1 - adam_.beta2);
+  const auto epsilon = static_cast<float>(adam_.epsilon);
+  for (Slot& slot : slots_) {
+    ++slot.steps;
+    const auto t = static_cast<double>(slot.steps);
+    const double correction1 = 1 - std::pow(adam_.beta1, t);
+    const auto root2 = static_cast<float>(std::sqrt(1 - std::pow(adam_.beta2, t)));
+    const auto rate = static_cast<float>(learning_rate / correction1);
+    for (size_t i = 0; i < slot.values.size(); ++i) {
+      const float g = slot.gradient[i];
+      slot.mean[i] = slot.mean[i] * beta1 + g * rest1;
+      slot.square[i] = slot.square[i] * beta2 + g * g * rest2;
+      slot.values[i] -= rate * slot.mean[i] / (std::sqrt(slot.square[i]) / root2 + epsilon);
+    }
+  }
+}
+
+absl::StatusOr<std::vector<double>> KernelSession::NegativeElbo(std::span<const int64_t> rows) {
+  CellLosses losses;
+  loss_->Run(rows, Columns(), RandomUse::kElboNoise, 1.0f, /*gradients=*/false, losses);
+  std::vector<double> out;
+  for (size_t i = 0; i < rows.size(); ++i) out.push_back(losses.reconstruction[i] + losses.kl[i]);
+  return out;
+}
+
+absl::StatusOr<Extension> KernelSession::Extract() const {
+  Extension extension;
+  extension.batches = cells_.batches;
+  extension.columns = not_trained_;
+  const auto batches = static_cast<int64_t>(cells_.batches.size());
+  for (const Slot& slot : slots_) {
+    extension.columns[slot.key] = HostTensor::FromFloats({batches, slot.width}, slot.values);
+  }
+  return extension;
+}
+
+absl::StatusOr<TensorBundle> KernelSession::Save() const {
+  TensorBundle bundle;
+  const auto batches = static_cast<int64_t>(cells_.batches.size());
+  for (const Slot& slot : slots_) {
+    const std::vector<int64_t> shape = {batches, slot.width};
+    bundle.tensors["value/" + slot.key] = HostTensor::FromFloats(shape, slot.values);
+    bundle.tensors["mean/" + slot.key] = HostTensor::FromFloats(shape, slot.mean);
+    bundle.tensors["square/" + slot.key] = HostTensor::FromFloats(shape, slot.square);
+    bundle.tensors["steps/" + slot.key] = HostTensor::FromInts({1}, {&slot.steps, 1});
+  }
+  return bundle;
+}
+
+absl::Status KernelSession::Load(const TensorBundle& bundle) {
+  const auto batches = static_cast<int64_t>(cells_.batches.size());
+  for (Slot& slot : slots_) {
+    const auto steps = bundle.tensors.find("steps/" + slot.key);
+    const std::vector<int64_t> shape = {batches, slot.width};
+    if (steps == bundle.tensors.end() || steps->second.dtype() != DType::kInt64 ||
+        steps->second.elements() != 1 ||
+        !LoadInto(bundle, "value/" + slot.key, shape, slot.values) ||
+        !LoadInto(bundle, "mean/" + slot.key, shape, slot.mean) ||
+        !LoadInto(bundle, "square/" + slot.key, shape, slot.square)) {
+      return InvalidField("checkpoint", "its parameters do not fit",
+                          "It belongs to another run; start the mapping again");
+    }
+    slot.steps = steps->second.ints()[0];
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace portolan
