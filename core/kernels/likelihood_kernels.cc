@@ -1,6 +1,6 @@
-#include "core/kernels/likelihood.h"
-
 #include <algorithm>
+
+#include "core/kernels/likelihood.h"
 
 // The order of these matters.
 // clang-format off

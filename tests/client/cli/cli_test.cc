@@ -271,9 +271,9 @@ TEST_F(CliTest, ExportMakesAWholeDirectory) {
   FakeBehaviour behaviour;
   behaviour.break_export = true;
   const FakeServer server(behaviour);
-  const std::vector<std::string> words = {"atlas", "export",   "toy",     "--version",
-                                          "aaaa1111", "-o", output_, "--server",
-                                          server.address()};
+  const std::vector<std::string> words = {"atlas",     "export",   "toy",
+                                          "--version", "aaaa1111", "-o",
+                                          output_,     "--server", server.address()};
   const Outcome outcome = Portolan(words);
   ASSERT_EQ(outcome.exit_status, 0) << outcome.err;
   EXPECT_EQ(Content(output_ + "/model.pt"), "the bytes of a model");
@@ -292,14 +292,12 @@ TEST_F(CliTest, ABrokenExportLeavesNothing) {
   FakeBehaviour behaviour;
   behaviour.damage_export = true;
   const FakeServer server(behaviour);
-  const Outcome damaged = Portolan(
-      {"atlas", "export", "toy", "--version", "aaaa1111", "-o", output_, "--server",
-       server.address()});
+  const Outcome damaged = Portolan({"atlas", "export", "toy", "--version", "aaaa1111", "-o",
+                                    output_, "--server", server.address()});
   EXPECT_EQ(damaged.exit_status, 1);
   EXPECT_THAT(damaged.err, HasSubstr("did not arrive as it was sent"));
   const Outcome unknown = Portolan(
-      {"atlas", "export", "toy", "--version", "ffff", "-o", output_, "--server",
-       server.address()});
+      {"atlas", "export", "toy", "--version", "ffff", "-o", output_, "--server", server.address()});
   EXPECT_EQ(unknown.exit_status, 1);
   EXPECT_THAT(unknown.err, HasSubstr("no version"));
   EXPECT_FALSE(OutputExists());
