@@ -72,6 +72,7 @@ absl::Status EncodePacked(const Model& model, const CellInputs& cells, const Can
 absl::StatusOr<Embedding> Encode(const Model& model, const CellInputs& cells,
                                  const CancelToken& cancel) {
   const ModelNetworks& networks = model.networks();
+  PORTOLAN_RETURN_IF_ERROR(CheckBatchCodes(cells.batch_codes, networks.architecture.n_batch));
   PORTOLAN_RETURN_IF_ERROR(CheckProteins(networks, cells));
   PORTOLAN_RETURN_IF_ERROR(CheckAnnotations(model.description(), cells.annotations,
                                             cells.counts.rows(), AnnotationUse::kEncoding));

@@ -82,6 +82,14 @@ absl::Status CheckProteins(const ModelNetworks& networks, const CellInputs& cell
   return absl::OkStatus();
 }
 
+absl::Status CheckBatchCodes(std::span<const int32_t> codes, int64_t batches) {
+  for (const int32_t code : codes) {
+    if (code >= 0 && code < batches) continue;
+    return absl::InternalError(absl::StrCat("batch code ", code, " of ", batches, " batches"));
+  }
+  return absl::OkStatus();
+}
+
 void ProteinRows(const ModelNetworks& networks, const CellInputs& cells,
                  std::span<const int64_t> rows, float* out) {
   const int64_t proteins = networks.architecture.proteins->n_proteins;

@@ -18,6 +18,9 @@ void FirstLayer(const ModelNetworks& networks, const CellInputs& cells,
 /// InvalidField("proteins") unless the cells come with the model's proteins or with none.
 absl::Status CheckProteins(const ModelNetworks& networks, const CellInputs& cells);
 
+/// kInternal for a code outside [0, batches): nothing below this check looks at it again.
+absl::Status CheckBatchCodes(std::span<const int32_t> codes, int64_t batches);
+
 /// Protein counts of rows, (rows, P) into `out`; zeros where none came.
 void ProteinRows(const ModelNetworks& networks, const CellInputs& cells,
                  std::span<const int64_t> rows, float* out);

@@ -67,6 +67,8 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Create(
     const Model& model, const TrainingCells& cells,
     const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
     const AdamOptions& adam, NoiseSource& noise, const std::optional<AdversaryOptions>& adversary) {
+  PORTOLAN_RETURN_IF_ERROR(
+      CheckBatchCodes(cells.batch_codes, static_cast<int64_t>(cells.batches.size())));
   if (!adversary.has_value() && TrainsByKernels(model, cells, freeze, adam)) {
     return KernelSession::Create(model, cells, columns, adam, noise);
   }
@@ -105,6 +107,8 @@ std::vector<std::string> FullDeltaReasons(const Model& model, const FreezeFlags&
 
 absl::StatusOr<std::vector<double>> NegativeElbo(const Model& model, const CellInputs& cells,
                                                  NoiseSource& noise, const CancelToken& cancel) {
+  PORTOLAN_RETURN_IF_ERROR(
+      CheckBatchCodes(cells.batch_codes, model.networks().architecture.n_batch));
   PORTOLAN_RETURN_IF_ERROR(CheckProteins(model.networks(), cells));
   PORTOLAN_RETURN_IF_ERROR(CheckAnnotations(model.description(), cells.annotations,
                                             cells.counts.rows(), AnnotationUse::kLoss));
