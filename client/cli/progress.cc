@@ -79,10 +79,12 @@ std::vector<std::string> ScreenLines(const v1::Progress& progress, size_t max_ba
 std::vector<std::string> PlainProgress::NewLines(const v1::Progress& progress) {
   std::vector<std::string> lines;
   // Before its first report a mapping that runs has no stage to name.
-  if (progress.stage() != stage_ && !progress.stage().empty()) {
-    stage_ = progress.stage();
-    lines.push_back(absl::StrCat("stage: ", Printable(stage_)));
-  }
+  const bool next_stage = progress.stage() != stage_ && !progress.stage().empty();
+  // What ended with the stage before is told before the next one begins.
+  const bool stage_last = next_stage && !stage_.empty();
+  if (next_stage) stage_ = progress.stage();
+  const std::string stage_line = absl::StrCat("stage: ", Printable(stage_));
+  if (next_stage && !stage_last) lines.push_back(stage_line);
   for (const v1::BatchProgress& batch : progress.batches()) {
     Seen& seen = batches_[batch.batch()];
     const int tenth = Tenth(batch.epoch(), batch.max_epochs());
@@ -97,6 +99,7 @@ std::vector<std::string> PlainProgress::NewLines(const v1::Progress& progress) {
     lines.push_back(std::move(line));
     seen = {tenth, batch.done()};
   }
+  if (stage_last) lines.push_back(stage_line);
   return lines;
 }
 

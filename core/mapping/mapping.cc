@@ -112,6 +112,18 @@ std::vector<BatchReport> ReportBatches(const MappingPlan& plan,
   return list;
 }
 
+// A watcher that was slow may have missed how the last runs ended.
+MappingProgress Trained(const MappingPlan& plan, const std::vector<FinishedRun>& runs) {
+  MappingProgress progress{.stage = "embed", .batches = {}};
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const TrainResult& result = runs[i].result;
+    const double loss = result.train_loss.empty() ? 0 : result.train_loss.back();
+    progress.batches.push_back(
+        {plan.runs[i].name, result.epochs, plan.runs[i].options.max_epochs, loss, true});
+  }
+  return progress;
+}
+
 void FillReport(const AtlasVersion& parent, const AtlasVersion& version, const Query& query,
                 const MappingPlan& plan, const MappingOptions& options, MappingReport& report) {
   report.version_id = version.id;
@@ -159,7 +171,7 @@ absl::StatusOr<MappingResult> RunMapping(Atlas& atlas, std::shared_ptr<const Atl
       TrainRuns(model, query, plan, Fingerprint(*parent, query, plan), environment));
   watch.End("train");
   PORTOLAN_RETURN_IF_ERROR(environment.cancel.Check());
-  if (environment.on_progress) environment.on_progress({.stage = "embed", .batches = {}});
+  if (environment.on_progress) environment.on_progress(Trained(plan, runs));
   PORTOLAN_ASSIGN_OR_RETURN(result.version, AddVersions(atlas, parent, plan, runs));
   watch.End("extend");
   PORTOLAN_ASSIGN_OR_RETURN(ScoredQuery scored,

@@ -69,6 +69,17 @@ TEST(PlainProgressTest, BatchesAreFollowedApart) {
   EXPECT_THAT(plain.NewLines(progress), ElementsAre("stage: embed"));
 }
 
+TEST(PlainProgressTest, WhatASlowWatcherMissedIsToldBeforeTheNextStage) {
+  PlainProgress plain;
+  v1::Progress progress = Training();
+  Set(progress, 0, "d1", 60, 100, false);
+  plain.NewLines(progress);
+  Set(progress, 0, "d1", 100, 100, true);
+  progress.set_stage("embed");
+  EXPECT_THAT(plain.NewLines(progress),
+              ElementsAre("d1  epoch 100/100  loss 231.4  done", "stage: embed"));
+}
+
 TEST(ScreenLinesTest, HeadlineAndAlignedBatches) {
   v1::Progress progress = Training();
   progress.set_eta_seconds(75);
