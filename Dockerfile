@@ -21,6 +21,7 @@ RUN apt-get update \
       libabsl20220623 \
       libgrpc++1.51 \
       libhdf5-103-1 \
+      libhwy1 \
       libopenblas0-pthread \
       libprometheus-cpp-core1.0 \
       libprometheus-cpp-pull1.0 \
