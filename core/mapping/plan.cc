@@ -126,6 +126,15 @@ TrainingCells CellsOf(const Query& query, const std::vector<int64_t>& rows,
     cells.batch_codes.push_back(code_of[query.batch_codes[row]]);
     cells.cell_ids.push_back(StableHash64(query.cell_names[row]));
   }
+  if (query.proteins.measured.empty()) return cells;
+  // The masks, too, by the run's own batches.
+  const int64_t width = query.proteins.n_proteins;
+  cells.proteins.measured.assign(batches.size() * width, 0);
+  for (size_t code = 0; code < code_of.size(); ++code) {
+    if (code_of[code] == static_cast<int32_t>(batches.size())) continue;
+    std::copy_n(query.proteins.measured.begin() + static_cast<int64_t>(code) * width, width,
+                cells.proteins.measured.begin() + code_of[code] * width);
+  }
   return cells;
 }
 

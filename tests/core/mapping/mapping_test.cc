@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/base/field_error.h"
+#include "core/mapping/plan.h"
 #include "tests/core/mapping/mapping_fixture.h"
 
 namespace portolan {
@@ -332,6 +333,18 @@ INSTANTIATE_TEST_SUITE_P(
                  "batch_key"},
         BadQuery{"FewerNamesThanRows", [](Query& q) { q.cell_names.pop_back(); }, "obs"}),
     [](const auto& param) { return param.param.name; });
+
+TEST(CellsOfTest, ARunHasTheProteinMasksOfItsOwnBatches) {
+  Query query;
+  query.counts.cols = 1;
+  query.counts.row_offsets = {0, 0, 0};
+  query.cell_names = {"x", "y"};
+  query.batches = {"a", "b"};
+  query.batch_codes = {0, 1};
+  query.proteins = {2, {5, 0, 0, 7}, {1, 0, 0, 1}};
+  EXPECT_THAT(CellsOf(query, {1}, {"b"}).proteins.measured, ElementsAre(0, 1));
+  EXPECT_THAT(CellsOf(query, {0, 1}, {"b", "a"}).proteins.measured, ElementsAre(0, 1, 1, 0));
+}
 
 }  // namespace
 }  // namespace portolan
