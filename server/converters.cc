@@ -124,9 +124,11 @@ absl::StatusOr<Preset> FromProto(v1::MappingOptions::Preset preset) {
       return Preset::kScvi;
     case v1::MappingOptions::HLCA:
       return Preset::kHlca;
+    case v1::MappingOptions::NEWTON:
+      return Preset::kNewton;
     default:
       return InvalidField("options.preset", absl::StrCat(static_cast<int>(preset)),
-                          "Choose SCVI or HLCA.");
+                          "Choose SCVI, HLCA or NEWTON.");
   }
 }
 

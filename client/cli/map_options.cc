@@ -16,10 +16,10 @@ void AddTrainingOptions(CLI::App& command, MapArguments& arguments) {
       ->capture_default_str()
       ->group(group);
   command.add_option("--preset", arguments.preset, "Where absent options come from")
-      ->check(CLI::IsMember({"scvi", "hlca"}))
+      ->check(CLI::IsMember({"scvi", "hlca", "newton"}))
       ->capture_default_str()
       ->group(group);
-  command.add_option("--epochs", arguments.epochs, "Epochs at most")
+  command.add_option("--epochs", arguments.epochs, "Epochs at most (newton: passes)")
       ->check(CLI::Range(1, kMostEpochs))
       ->group(group);
   command.add_option("--seed", arguments.seed, "Seed of all random numbers")
@@ -131,7 +131,9 @@ v1::MappingOptions ToWire(const MapArguments& a) {
   out.set_strategy(a.strategy == "joint"   ? v1::MappingOptions::JOINT
                    : a.strategy == "chain" ? v1::MappingOptions::CHAIN
                                            : v1::MappingOptions::INDEPENDENT);
-  out.set_preset(a.preset == "hlca" ? v1::MappingOptions::HLCA : v1::MappingOptions::SCVI);
+  out.set_preset(a.preset == "hlca"     ? v1::MappingOptions::HLCA
+                 : a.preset == "newton" ? v1::MappingOptions::NEWTON
+                                        : v1::MappingOptions::SCVI);
   out.set_seed(a.seed);
   if (a.compat == "scvi") out.set_compat(v1::MappingOptions::COMPAT_SCVI);
   SetIf(a.epochs, [&](int value) { out.set_epochs(value); });

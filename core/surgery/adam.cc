@@ -49,6 +49,14 @@ void Adam::ClearGradients() {
   for (Slot& slot : slots_) slot.parameter.mutable_grad().reset();
 }
 
+std::vector<at::Tensor> Adam::trained() const {
+  std::vector<at::Tensor> parameters;
+  for (const Slot& slot : slots_) {
+    if (!slot.decay_only) parameters.push_back(slot.parameter);
+  }
+  return parameters;
+}
+
 void Adam::Save(TensorBundle& bundle) const {
   for (const Slot& slot : slots_) {
     bundle.tensors["value/" + slot.name] = ToHost(slot.parameter);

@@ -23,6 +23,9 @@ class Adam {
   void Step(double learning_rate);
   void ClearGradients();
 
+  /// The parameters that have gradients of their own, in the order of Add.
+  std::vector<at::Tensor> trained() const;
+
   /// Values and moments, for a checkpoint.
   void Save(TensorBundle& bundle) const;
   /// False if the bundle does not hold exactly these parameters.

@@ -1,5 +1,8 @@
 #include "core/surgery/autograd_session.h"
 
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <utility>
@@ -184,6 +187,58 @@ absl::StatusOr<std::vector<double>> AutogradSession::NegativeElbo(std::span<cons
   PORTOLAN_RETURN_IF_ERROR(TorchFence(
       [&] { return AppendNegativeElbo(networks_, *minibatches_, rows, noise_, {}, out); }));
   return out;
+}
+
+absl::StatusOr<std::vector<float>> AutogradSession::Parameters() const {
+  std::vector<float> values;
+  PORTOLAN_RETURN_IF_ERROR(TorchFence([&] {
+    for (const at::Tensor& parameter : optimizer_.trained()) {
+      const std::vector<float> own = ToVector(parameter);
+      values.insert(values.end(), own.begin(), own.end());
+    }
+    return absl::OkStatus();
+  }));
+  return values;
+}
+
+absl::Status AutogradSession::SetParameters(std::span<const float> values) {
+  return TorchFence([&] {
+    const c10::NoGradGuard no_grad;
+    for (at::Tensor parameter : optimizer_.trained()) {
+      const auto own = values.first(parameter.numel());
+      parameter.copy_(
+          ToTensor(HostTensor::FromFloats(parameter.sizes().vec(), {own.begin(), own.end()})));
+      values = values.subspan(own.size());
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status AutogradSession::AddLossAndGradient(std::span<const int64_t> rows, double kl_weight,
+                                                 LossSum& sum) {
+  constexpr size_t kBlock = 128;
+  return TorchFence([&] {
+    for (size_t at = 0; at < rows.size(); at += kBlock) {
+      const auto block = rows.subspan(at, std::min(kBlock, rows.size() - at));
+      const LossTerms terms = ComputeLoss(networks_, minibatches_->Make(block), /*training=*/false,
+                                          RandomUse::kLatentNoise, noise_);
+      const at::Tensor loss = terms.Loss(kl_weight).sum();
+      sum.loss += loss.item<double>();
+      if (!loss.requires_grad()) continue;
+      loss.backward();
+      size_t next = 0;
+      for (at::Tensor parameter : optimizer_.trained()) {
+        const auto count = static_cast<size_t>(parameter.numel());
+        if (parameter.grad().defined()) {
+          const std::vector<float> gradient = ToVector(parameter.grad());
+          for (size_t i = 0; i < count; ++i) sum.gradient[next + i] += gradient[i];
+          parameter.mutable_grad().reset();
+        }
+        next += count;
+      }
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<Extension> AutogradSession::Extract() const {

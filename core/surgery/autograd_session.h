@@ -35,6 +35,10 @@ class AutogradSession final : public TrainingSession {
                                           double classification_ratio, double kl_weight,
                                           double learning_rate) override;
   absl::StatusOr<std::vector<double>> NegativeElbo(std::span<const int64_t> rows) override;
+  absl::StatusOr<std::vector<float>> Parameters() const override;
+  absl::Status SetParameters(std::span<const float> values) override;
+  absl::Status AddLossAndGradient(std::span<const int64_t> rows, double kl_weight,
+                                  LossSum& sum) override;
   absl::StatusOr<Extension> Extract() const override;
   absl::StatusOr<TensorBundle> Save() const override;
   absl::Status Load(const TensorBundle& bundle) override;

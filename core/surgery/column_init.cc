@@ -76,7 +76,8 @@ std::vector<float> BackgroundStart(const TensorRef& ref, const ModelNetworks& ne
 }
 
 std::vector<float> StartValues(const TensorRef& ref, const ModelNetworks& networks,
-                               const TrainingCells& cells, int32_t batch, uint64_t seed) {
+                               const TrainingCells& cells, int32_t batch, uint64_t seed,
+                               ColumnStart start) {
   if (ref.key == "library_log_means") return {LogLibraryPrior(cells, batch).mean};
   if (ref.key == "library_log_vars") return {LogLibraryPrior(cells, batch).variance};
   if (ref.key == "px_r" || ref.key == "py_r") return ReferenceMean(ref, networks);
@@ -94,6 +95,7 @@ std::vector<float> StartValues(const TensorRef& ref, const ModelNetworks& networ
                StableHash64(ref.key), row);
     return row;
   }
+  if (start == ColumnStart::kReferenceMean) return ReferenceMean(ref, networks);
   return UniformColumn(seed, cells.batches[batch], ref.key, ref.tensor->size(1),
                        ref.fan_in + networks.n_reference_batches + 1);
 }
@@ -101,7 +103,7 @@ std::vector<float> StartValues(const TensorRef& ref, const ModelNetworks& networ
 }  // namespace
 
 std::map<std::string, HostTensor> InitialColumns(const Model& model, const TrainingCells& cells,
-                                                 uint64_t seed) {
+                                                 uint64_t seed, ColumnStart start) {
   ModelNetworks networks = model.networks();
   std::map<std::string, HostTensor> columns;
   const auto batches = static_cast<int32_t>(cells.batches.size());
@@ -109,7 +111,7 @@ std::map<std::string, HostTensor> InitialColumns(const Model& model, const Train
     if (ref.role != TensorRole::kBatchColumns) continue;
     std::vector<float> values;
     for (int32_t batch = 0; batch < batches; ++batch) {
-      const std::vector<float> column = StartValues(ref, networks, cells, batch, seed);
+      const std::vector<float> column = StartValues(ref, networks, cells, batch, seed, start);
       values.insert(values.end(), column.begin(), column.end());
     }
     columns[ref.key] = HostTensor::FromFloats({batches, ref.tensor->size(1)}, values);

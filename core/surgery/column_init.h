@@ -10,11 +10,15 @@
 
 namespace portolan {
 
+/// Where the columns of a Linear start.
+enum class ColumnStart { kRandom, kReferenceMean };
+
 /// Start values of every column that the new batches of `cells` add to `model`, by state-dict key,
 /// (new batches, width).
 ///   Linear: U(-1/sqrt(n), 1/sqrt(n)), n = the Linear's inputs with one batch added to the
 ///     reference's, drawn from (seed, batch name, key): a batch starts alike whatever else is
 ///     mapped with it or was mapped before. (scvi-tools: n counts all batches of the run.)
+///     With kReferenceMean: the mean over the reference's batches.
 ///   The vector of an embedded batch: N(0, 1).
 ///   px_r (gene-batch), py_r (protein-batch): mean over the reference's batches. It is never
 ///   trained by default, and
@@ -26,6 +30,7 @@ namespace portolan {
 ///   log_per_batch_efficiency: 0. protein_batch_mask: 1 for measured proteins.
 ///   library_log_means, library_log_vars: mean and variance of the log library size of the batch.
 std::map<std::string, HostTensor> InitialColumns(const Model& model, const TrainingCells& cells,
-                                                 uint64_t seed);
+                                                 uint64_t seed,
+                                                 ColumnStart start = ColumnStart::kRandom);
 
 }  // namespace portolan

@@ -214,6 +214,42 @@ absl::StatusOr<std::vector<double>> KernelSession::NegativeElbo(std::span<const 
   return out;
 }
 
+absl::StatusOr<std::vector<float>> KernelSession::Parameters() const {
+  std::vector<float> values;
+  for (const Slot& slot : slots_) {
+    values.insert(values.end(), slot.values.begin(), slot.values.end());
+  }
+  return values;
+}
+
+absl::Status KernelSession::SetParameters(std::span<const float> values) {
+  for (Slot& slot : slots_) {
+    std::copy_n(values.begin(), slot.values.size(), slot.values.begin());
+    values = values.subspan(slot.values.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status KernelSession::AddLossAndGradient(std::span<const int64_t> rows, double kl_weight,
+                                               LossSum& sum) {
+  constexpr size_t kBlock = 128;
+  const auto weight = static_cast<float>(kl_weight);
+  for (size_t at = 0; at < rows.size(); at += kBlock) {
+    const auto block = rows.subspan(at, std::min(kBlock, rows.size() - at));
+    loss_->Run(block, Columns(), RandomUse::kLatentNoise, weight, /*gradients=*/true, losses_);
+    for (size_t i = 0; i < block.size(); ++i) {
+      sum.loss += losses_.reconstruction[i] + weight * losses_.kl[i];
+    }
+    SumGradients(block);
+    size_t next = 0;
+    const auto share = static_cast<double>(block.size());
+    for (const Slot& slot : slots_) {
+      for (const float value : slot.gradient) sum.gradient[next++] += value * share;
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Extension> KernelSession::Extract() const {
   Extension extension;
   extension.batches = cells_.batches;

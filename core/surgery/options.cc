@@ -5,7 +5,17 @@
 
 namespace portolan {
 
-std::string_view PresetName(Preset preset) { return preset == Preset::kHlca ? "hlca" : "scvi"; }
+std::string_view PresetName(Preset preset) {
+  switch (preset) {
+    case Preset::kHlca:
+      return "hlca";
+    case Preset::kNewton:
+      return "newton";
+    case Preset::kScvi:
+      break;
+  }
+  return "scvi";
+}
 
 int DefaultEpochs(int64_t cells) {
   constexpr double kMost = 400;
@@ -18,6 +28,13 @@ int DefaultEpochs(int64_t cells) {
 TrainOptions PresetOptions(Preset preset, int64_t cells, ModelClass model_class) {
   TrainOptions options;
   options.freeze.freeze_dropout = true;
+  if (preset == Preset::kNewton) {
+    const bool totalvi = model_class == ModelClass::kTotalvi;
+    options.max_epochs = totalvi ? 40 : 20;
+    options.train_share = 1.0;
+    options.newton = NewtonOptions{.kl_weight = totalvi ? 0.25 : 0.1};
+    return options;
+  }
   if (model_class == ModelClass::kTotalvi) {
     options.adam.learning_rate = 4e-3;
     options.minibatch = 256;

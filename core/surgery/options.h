@@ -50,6 +50,14 @@ struct PlateauOptions {
 /// batch lacks proteins.
 enum class AdversaryMode { kAuto, kOn, kOff };
 
+/// L-BFGS over all cells at once instead of minibatches (core/surgery/newton.h); max_epochs then
+/// counts passes.
+struct NewtonOptions {
+  double kl_weight = 0.1;
+  double min_gain = 0.05;  ///< nats per cell and pass; less ends the run
+  int history = 20;
+};
+
 /// Everything that decides the numbers of one training run, beside its data.
 struct TrainOptions {
   uint64_t seed = 0;
@@ -72,15 +80,17 @@ struct TrainOptions {
   std::optional<PlateauOptions> plateau;
   AdversaryMode adversary = AdversaryMode::kAuto;
   std::optional<double> adversary_scale;  ///< unset: 1 - KL weight
+  std::optional<NewtonOptions> newton;
 };
 
-enum class Preset { kScvi, kHlca };
+enum class Preset { kScvi, kHlca, kNewton };
 std::string_view PresetName(Preset preset);
 
 /// The preset's options for a run over `cells` cells. kScvi: scvi-tools' defaults of train() with
 /// weight decay 0 and dropout frozen, max_epochs = min(round(20000 / cells * 400), 400); kHlca: at
 /// most 500 epochs over all cells, early stopping on the training ELBO (patience 10, min delta
-/// 0.001), plateau schedule (factor 0.1, patience 8).
+/// 0.001), plateau schedule (factor 0.1, patience 8). kNewton: at most 20 passes at KL weight 0.1;
+/// TOTALVI, which has more to fit, 40 at 0.25.
 /// Of TOTALVI's own train() come the learning rate 4e-3, minibatches of 256 and the KL ramp over
 /// 0.75 steps a cell; with kScvi also early stopping (patience 45) and the plateau schedule (0.6,
 /// 30), both on the validation ELBO.

@@ -1,7 +1,6 @@
 #include "core/surgery/trainer.h"
 
 #include <algorithm>
-#include <bit>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -10,7 +9,9 @@
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
 #include "core/model/networks.h"
+#include "core/surgery/checkpoint_numbers.h"
 #include "core/surgery/column_init.h"
+#include "core/surgery/newton.h"
 #include "core/surgery/schedule.h"
 #include "core/surgery/scvi_layout.h"
 #include "core/surgery/training_session.h"
@@ -30,28 +31,6 @@ struct RunState {
   std::vector<double> train_loss;
   std::vector<double> validation_elbo;
 };
-
-// Doubles as bits, so that a resumed run continues with the very same numbers.
-HostTensor BitsOf(const std::vector<double>& values) {
-  std::vector<int64_t> bits;
-  for (const double value : values) bits.push_back(std::bit_cast<int64_t>(value));
-  return HostTensor::FromInts({static_cast<int64_t>(bits.size())}, bits);
-}
-
-bool ReadInts(const TensorBundle& bundle, const std::string& name, std::vector<int64_t>& out) {
-  const auto it = bundle.tensors.find(name);
-  if (it == bundle.tensors.end() || it->second.dtype() != DType::kInt64) return false;
-  out.assign(it->second.ints().begin(), it->second.ints().end());
-  return true;
-}
-
-bool ReadDoubles(const TensorBundle& bundle, const std::string& name, std::vector<double>& out) {
-  std::vector<int64_t> bits;
-  if (!ReadInts(bundle, name, bits)) return false;
-  out.clear();
-  for (const int64_t value : bits) out.push_back(std::bit_cast<double>(value));
-  return true;
-}
 
 void SaveRunState(const RunState& run, TensorBundle& bundle) {
   const std::vector<int64_t> counters = {run.epoch, run.next_minibatch, run.steps,
@@ -289,6 +268,10 @@ absl::Status CheckOptions(const TrainOptions& options) {
     return InvalidField("weight_decay", absl::StrCat(options.adam.weight_decay),
                         "Use a number from 0 to 1; 0 leaves the reference alone");
   }
+  if (options.newton.has_value() && options.adam.weight_decay != 0) {
+    return InvalidField("weight_decay", absl::StrCat(options.adam.weight_decay),
+                        "Leave it at 0 with preset newton, or choose another preset");
+  }
   return absl::OkStatus();
 }
 
@@ -300,6 +283,13 @@ absl::StatusOr<TrainResult> Train(const Model& model, const TrainingCells& cells
   if (cells.cells() == 0) {
     return InvalidField("cells", "none", "Give a query with at least one cell in every batch");
   }
+  const std::vector<int32_t>& labels = cells.annotations.labels;
+  if (options.newton.has_value() &&
+      std::any_of(labels.begin(), labels.end(), [](int32_t code) { return code >= 0; })) {
+    return InvalidField("labels_key", "labels with preset newton, which does not train with them",
+                        "Leave the labels out, or choose another preset");
+  }
+  if (options.newton.has_value()) return TrainNewton(model, cells, options, hooks);
   return Run(cells, options, hooks).Go(model);
 }
 

@@ -39,7 +39,7 @@ struct TrainResult {
   int64_t steps = 0;
   std::vector<double> train_loss;       ///< per epoch, per cell
   std::vector<double> validation_elbo;  ///< per epoch (higher is better); empty without validation
-  std::string stop_reason;              ///< "epochs" or "early stopping"
+  std::string stop_reason;              ///< "epochs", "early stopping" or "converged" (newton)
 };
 
 /// Surgery on `model` for all new batches of `cells` in one run: minibatches, KL warm-up, Adam,

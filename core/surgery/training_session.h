@@ -30,6 +30,12 @@ struct StepResult {
   std::vector<float> kl;              ///< per cell, KL weight 1
 };
 
+/// Loss and gradient summed over cells.
+struct LossSum {
+  double loss = 0;
+  std::vector<double> gradient;  ///< by Parameters(), as many entries
+};
+
 /// One surgery in progress: the frozen weights of a model, shared, and the few tensors that this
 /// run owns and trains. Used by one thread.
 class TrainingSession {
@@ -56,6 +62,14 @@ class TrainingSession {
 
   /// -ELBO of each row (eval mode, KL weight 1, noise kElboNoise).
   virtual absl::StatusOr<std::vector<double>> NegativeElbo(std::span<const int64_t> rows) = 0;
+
+  /// For optimisers that see all cells at once: everything trained, as one vector.
+  virtual absl::StatusOr<std::vector<float>> Parameters() const = 0;
+  /// REQUIRES: as many values as Parameters().
+  virtual absl::Status SetParameters(std::span<const float> values) = 0;
+  /// Adds the loss of the rows and its gradient to `sum`: eval mode, noise kLatentNoise.
+  virtual absl::Status AddLossAndGradient(std::span<const int64_t> rows, double kl_weight,
+                                          LossSum& sum) = 0;
 
   /// What the run has made of the model so far.
   virtual absl::StatusOr<Extension> Extract() const = 0;
