@@ -1,5 +1,5 @@
 // Preset newton over its passes: ELBO and label accuracy of real query cells, as a Markdown table.
-//   portolan-newton [DATA]      DATA: the folder of test data, default $PORTOLAN_TEST_DATA
+//   portolan-newton [PAIR]      PAIR: only this one; test data in $PORTOLAN_TEST_DATA
 // Accuracy: majority label of the 15 nearest reference cells, both sides encoded by the model.
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "core/archive/saved_model.h"
 #include "core/io/query_reader.h"
 #include "core/matrix/gene_alignment.h"
@@ -33,8 +34,8 @@ struct Pair {
   std::string reference;  // counts file
   std::string query;
   std::string batch_key;
-  std::string label_key;
-  std::string batch;  // reads only the query cells of this batch, if set
+  std::string label_key;  // none: no accuracy
+  std::string batch;      // the cells of this batch of the file are the query, if set
 };
 
 struct Labelled {
@@ -55,8 +56,11 @@ Labelled Read(const std::string& path, const Pair& pair, const Model& model, boo
         return absl::OkStatus();
       });
   if (!read.ok()) std::exit(1);
-  const ObsColumn batches = Must(reader->ReadObs(pair.batch_key));
-  const ObsColumn labels = Must(reader->ReadObs(pair.label_key));
+  ObsColumn batches;
+  batches.values.assign(reader->cell_names().size(), "query");
+  if (!pair.batch_key.empty()) batches = Must(reader->ReadObs(pair.batch_key));
+  const ObsColumn labels =
+      pair.label_key.empty() ? ObsColumn() : Must(reader->ReadObs(pair.label_key));
   std::map<std::string, std::vector<int64_t>> rows;
   for (size_t i = 0; i < batches.values.size(); ++i) {
     const std::string batch = batches.values[i].value_or("");
@@ -71,11 +75,16 @@ Labelled Read(const std::string& path, const Pair& pair, const Model& model, boo
       order.push_back(row);
       out.cells.batch_codes.push_back(static_cast<int32_t>(out.cells.batches.size()));
       out.cells.cell_ids.push_back(StableHash64(reader->cell_names()[row]));
-      out.labels.push_back(labels.values[row].value_or(""));
+      if (!pair.label_key.empty()) out.labels.push_back(labels.values[row].value_or(""));
     }
     out.cells.batches.push_back(batch);
   }
   out.cells.counts = all.SelectRows(order);
+  // A query without proteins.
+  ProteinCounts& proteins = out.cells.proteins;
+  proteins.n_proteins = static_cast<int64_t>(model.description().proteins.size());
+  proteins.values.resize(order.size() * proteins.n_proteins);
+  proteins.measured.resize(out.cells.batches.size() * proteins.n_proteins);
   return out;
 }
 
@@ -122,35 +131,44 @@ void Row(const Pair& pair, const std::string& what, const Model& model, const La
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const auto extended = Must(model.Extend(result.extension));
   const std::vector<int32_t> codes = CodesIn(*extended, query.cells);
-  const CellInputs inputs{query.cells.counts, codes};
+  const CellInputs inputs{query.cells.counts, codes, CellInputs::kNoAnnotations,
+                          query.cells.proteins};
   CellNoise noise(1, query.cells);
   double elbo = 0;
   for (const double term : Must(NegativeElbo(*extended, inputs, noise, CancelToken())))
     elbo -= term;
-  const Embedding latent = Must(Encode(*extended, inputs, CancelToken()));
-  std::printf("| %s | %s | %d | %.2f | %.4f | %.2f | %s |\n", pair.name.c_str(), what.c_str(),
-              result.epochs, elbo / static_cast<double>(query.cells.cells()),
-              Accuracy(reference, reference_labels, latent, query.labels), seconds,
-              result.stop_reason.c_str());
+  std::string accuracy = "";
+  if (!query.labels.empty()) {
+    const Embedding latent = Must(Encode(*extended, inputs, CancelToken()));
+    accuracy = absl::StrFormat("%.4f", Accuracy(reference, reference_labels, latent, query.labels));
+  }
+  std::printf("| %s | %s | %d | %.2f | %s | %.2f | %s |\n", pair.name.c_str(), what.c_str(),
+              result.epochs, elbo / static_cast<double>(query.cells.cells()), accuracy.c_str(),
+              seconds, result.stop_reason.c_str());
   std::fflush(stdout);
 }
 
 void Table(const std::string& data, const Pair& pair) {
   const auto model = Must(Model::Create(Must(ReadSavedModel(data + "/models/" + pair.model))));
-  const Labelled reference = Read(data + "/counts/" + pair.reference, pair, *model, false);
+  Labelled reference;
+  Embedding latent;
+  if (!pair.reference.empty()) {
+    reference = Read(data + "/counts/" + pair.reference, pair, *model, false);
+    const std::vector<int32_t> codes = CodesIn(*model, reference.cells);
+    latent = Must(Encode(*model, CellInputs{reference.cells.counts, codes}, CancelToken()));
+  }
   const Labelled query = Read(data + "/counts/" + pair.query, pair, *model, true);
-  const std::vector<int32_t> codes = CodesIn(*model, reference.cells);
-  const Embedding latent =
-      Must(Encode(*model, CellInputs{reference.cells.counts, codes}, CancelToken()));
-  for (const int passes : {4, 7, 10, 14, 20, 32}) {
-    TrainOptions options = PresetOptions(Preset::kNewton, query.cells.cells());
+  const ModelClass model_class = model->description().model_class;
+  const TrainOptions newton = PresetOptions(Preset::kNewton, query.cells.cells(), model_class);
+  for (const int passes : {4, 7, 10, 14, 20, 32, 40}) {
+    TrainOptions options = newton;
     options.max_epochs = passes;
     options.newton->min_gain = 0;
+    options.newton->min_share = 0;
     Row(pair, "passes", *model, query, latent, reference.labels, options);
   }
-  Row(pair, "newton", *model, query, latent, reference.labels,
-      PresetOptions(Preset::kNewton, query.cells.cells()));
-  TrainOptions adam = PresetOptions(Preset::kScvi, query.cells.cells());
+  Row(pair, "newton", *model, query, latent, reference.labels, newton);
+  TrainOptions adam = PresetOptions(Preset::kScvi, query.cells.cells(), model_class);
   adam.max_epochs = 50;
   Row(pair, "scvi, 50 epochs", *model, query, latent, reference.labels, adam);
 }
@@ -159,16 +177,23 @@ void Table(const std::string& data, const Pair& pair) {
 }  // namespace portolan
 
 int main(int argc, char** argv) {
+  using portolan::Pair;
   const char* named = std::getenv("PORTOLAN_TEST_DATA");
-  const std::string data = argc > 1 ? argv[1] : named != nullptr ? named : "../shared/data";
+  const std::string data = named != nullptr ? named : "../shared/data";
+  const std::string only = argc > 1 ? argv[1] : "";
   const std::string kang = "split_kang_ref_4donors.h5ad";
   const std::string donors = "split_kang_query_4donors.h5ad";
   const std::string scgen = "kang_scgen_valid_counts_1975.h5ad";
+  const std::vector<Pair> pairs = {
+      {"kang_scvi", "kang_scvi", kang, donors, "batch", "cell_type", ""},
+      {"kang_scanvi", "kang_scanvi", kang, donors, "batch", "cell_type", ""},
+      {"control_to_stimulated", "kang_scgen_control_scvi", scgen, scgen, "batch", "cell_type",
+       "stimulated"},
+      {"cite_totalvi", "cite_totalvi", "", "pbmc5k_rna_3994.h5ad", "", "", ""}};
   std::printf("| pair | run | passes | ELBO | 15-NN accuracy | seconds | stopped by |\n");
   std::printf("|---|---|---:|---:|---:|---:|---|\n");
-  portolan::Table(data, {"kang_scvi", "kang_scvi", kang, donors, "batch", "cell_type", ""});
-  portolan::Table(data, {"kang_scanvi", "kang_scanvi", kang, donors, "batch", "cell_type", ""});
-  portolan::Table(data, {"control to stimulated", "kang_scgen_control_scvi", scgen, scgen, "batch",
-                         "cell_type", "stimulated"});
+  for (const Pair& pair : pairs) {
+    if (only.empty() || only == pair.name) portolan::Table(data, pair);
+  }
   return 0;
 }

@@ -132,6 +132,19 @@ absl::StatusOr<Preset> FromProto(v1::MappingOptions::Preset preset) {
   }
 }
 
+absl::StatusOr<Precision> FromProto(v1::MappingOptions::Precision precision) {
+  switch (precision) {
+    case v1::MappingOptions::PRECISION_UNSPECIFIED:
+    case v1::MappingOptions::FLOAT32:
+      return Precision::kFloat32;
+    case v1::MappingOptions::BF16:
+      return Precision::kBf16;
+    default:
+      return InvalidField("options.precision", absl::StrCat(static_cast<int>(precision)),
+                          "Choose FLOAT32 or BF16.");
+  }
+}
+
 void CopyFreezeFlags(const v1::MappingOptions& wire, MappingOptions& options) {
   if (wire.has_unfrozen()) options.unfrozen = wire.unfrozen();
   if (wire.has_freeze_dropout()) options.freeze_dropout = wire.freeze_dropout();
@@ -178,6 +191,7 @@ absl::StatusOr<MappingOptions> FromProto(const v1::MappingOptions& wire) {
                         "Use COMPAT_SCVI, or leave it out.");
   }
   options.compat_scvi = wire.compat() == v1::MappingOptions::COMPAT_SCVI;
+  PORTOLAN_ASSIGN_OR_RETURN(options.precision, FromProto(wire.precision()));
   return options;
 }
 

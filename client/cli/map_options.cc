@@ -36,6 +36,10 @@ void AddTrainingOptions(CLI::App& command, MapArguments& arguments) {
       ->check(CLI::IsMember({"none", "scvi"}))
       ->capture_default_str()
       ->group(group);
+  command.add_option("--precision", arguments.precision, "Of the decoder's gradients")
+      ->check(CLI::IsMember({"float32", "bf16"}))
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--minibatch", arguments.minibatch, "Cells per step")
       ->check(CLI::Range(1, kLargestMinibatch))
       ->group(group);
@@ -135,6 +139,7 @@ v1::MappingOptions ToWire(const MapArguments& a) {
                  : a.preset == "newton" ? v1::MappingOptions::NEWTON
                                         : v1::MappingOptions::SCVI);
   out.set_seed(a.seed);
+  if (a.precision == "bf16") out.set_precision(v1::MappingOptions::BF16);
   if (a.compat == "scvi") out.set_compat(v1::MappingOptions::COMPAT_SCVI);
   SetIf(a.epochs, [&](int value) { out.set_epochs(value); });
   SetIf(a.learning_rate, [&](double value) { out.set_learning_rate(value); });

@@ -36,6 +36,7 @@ struct MapArguments {
   std::optional<bool> freeze_batchnorm_decoder;
   std::optional<bool> freeze_classifier;
   std::string compat = "none";
+  std::string precision = "float32";
   ExpressionArguments expression;
 };
 

@@ -16,8 +16,9 @@ bool AnyColumns(const ColumnTables& tables) {
 
 }  // namespace
 
-NetworkPass::NetworkPass(const PackedNetworks& networks)
+NetworkPass::NetworkPass(const PackedNetworks& networks, const Bf16Matrix* gradient_heads)
     : networks_(networks),
+      gradient_heads_(gradient_heads),
       encoder_(networks.encoder.stack, kRows),
       decoder_(networks.decoder, kRows),
       codes_(kRows),
@@ -35,6 +36,7 @@ NetworkPass::NetworkPass(const PackedNetworks& networks)
                          encoder_.ScratchSize(), decoder_.ScratchSize()})),
       reconstruction_(kRows),
       kl_(kRows) {
+  if (gradient_heads != nullptr) gradient_scratch_ = {*gradient_heads, kRows};
   if (networks.labels.has_value()) labels_.emplace(*networks.labels, networks.latent, kRows);
 }
 
@@ -101,8 +103,14 @@ void NetworkPass::Decode(std::span<const PassCell> cells, const ColumnTables& co
 }
 
 void NetworkPass::DecodeBackward(int64_t rows, bool to_latent) {
-  MultiplyTransposed(networks_.gene_heads, decoder_.output(), rows, genes_.data(),
-                     decoder_.output_gradient(), decoder_.output_stride(), scratch_.data());
+  if (gradient_heads_ != nullptr) {
+    gradient_heads_->MultiplyTransposed(decoder_.output(), rows, genes_.data(),
+                                        decoder_.output_gradient(), decoder_.output_stride(),
+                                        gradient_scratch_);
+  } else {
+    MultiplyTransposed(networks_.gene_heads, decoder_.output(), rows, genes_.data(),
+                       decoder_.output_gradient(), decoder_.output_stride(), scratch_.data());
+  }
   decoder_.Backward(rows, scratch_.data());
   if (!to_latent) return;
   MultiplyTransposed(networks_.decoder.layers[0].weight, z_rows_, rows, decoder_.gradient(0),

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/kernels/bf16_matrix.h"
 #include "core/kernels/label_pass.h"
 #include "core/kernels/likelihood.h"
 #include "core/kernels/packed_networks.h"
@@ -32,7 +33,8 @@ class NetworkPass {
   /// Cells of a block.
   static constexpr int64_t kRows = 32;
 
-  explicit NetworkPass(const PackedNetworks& networks);
+  /// `gradient_heads`: networks.gene_heads rounded, for gradients; outlives this.
+  explicit NetworkPass(const PackedNetworks& networks, const Bf16Matrix* gradient_heads = nullptr);
 
   /// At most kRows cells. Loss of a cell: reconstruction + kl_weight * kl; its gradients are kept
   /// apart from those of other cells. Without `gradients` only the loss is computed. A stack whose
@@ -57,6 +59,8 @@ class NetworkPass {
   void EncodeBackward(std::span<const PassCell> cells, float kl_weight);
 
   const PackedNetworks& networks_;
+  const Bf16Matrix* gradient_heads_;
+  Bf16Matrix::Scratch gradient_scratch_;
   StackPass encoder_;
   StackPass decoder_;
   std::optional<LabelPass> labels_;

@@ -43,6 +43,7 @@ struct MappingOptions {
   std::optional<bool> freeze_classifier;
   /// Where scvi-tools' load_query_data is known to be wrong, do as it does.
   bool compat_scvi = false;
+  Precision precision = Precision::kFloat32;
 };
 
 /// Query cells, aligned to the reference's genes. Immutable while a mapping runs.

@@ -18,6 +18,7 @@ constexpr double kFewGenes = 0.8;
 TrainOptions OptionsFor(const Model& model, const MappingOptions& chosen, int64_t cells) {
   TrainOptions options = PresetOptions(chosen.preset, cells, model.description().model_class);
   options.seed = chosen.seed;
+  options.precision = chosen.precision;
   options.max_epochs = chosen.epochs.value_or(options.max_epochs);
   options.minibatch = chosen.minibatch.value_or(options.minibatch);
   options.adam.learning_rate = chosen.learning_rate.value_or(options.adam.learning_rate);

@@ -106,7 +106,8 @@ void KernelLoss::RunBlock(std::span<const int64_t> rows, const Request& request,
     const auto append = [&](const PackedStack& stack, bool encoder) {
       for (size_t l = 0; l < stack.layers.size(); ++l) {
         if (stack.layers[l].batch_columns_key.empty()) continue;
-        const float* from = encoder ? lane.pass.encoder_gradient(l, i) : lane.pass.decoder_gradient(l, i);
+        const float* from =
+            encoder ? lane.pass.encoder_gradient(l, i) : lane.pass.decoder_gradient(l, i);
         gradient = std::copy(from, from + stack.layers[l].width, gradient);
       }
     };

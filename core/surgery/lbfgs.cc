@@ -42,11 +42,14 @@ std::vector<double> Lbfgs::Direction(std::span<const double> gradient) const {
   }
   double scale = 1;
   if (n > 0) {
-    scale = Dot(steps_[n - 1], changes_[n - 1]) / Dot(changes_[n - 1], changes_[n - 1]);
-  } else if (const double size = std::sqrt(Dot(gradient, gradient)); size > 0) {
+    const std::vector<double>& change = changes_[n - 1];
+    double square = 0;
+    for (size_t i = 0; i < change.size(); ++i) square += change[i] * InverseOr1(i) * change[i];
+    scale = Dot(steps_[n - 1], change) / square;
+  } else if (const double size = std::sqrt(Dot(gradient, gradient)); inverse_.empty() && size > 0) {
     scale = 1 / size;
   }
-  for (double& value : direction) value *= scale;
+  for (size_t i = 0; i < direction.size(); ++i) direction[i] *= scale * InverseOr1(i);
   for (size_t i = 0; i < n; ++i) {
     const double beta = Dot(changes_[i], direction) / Dot(changes_[i], steps_[i]);
     AddScaled(direction, alpha[i] - beta, steps_[i]);

@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace portolan {
@@ -10,9 +11,13 @@ namespace portolan {
 /// and the changes of the gradient along them. Pure arithmetic in double, in a fixed order.
 class Lbfgs {
  public:
-  explicit Lbfgs(int history) : history_(history) {}
+  /// `inverse`: a first guess of the diagonal of the inverse Hessian, positive; empty: the unit
+  /// matrix, of unknown size.
+  explicit Lbfgs(int history, std::vector<double> inverse = {})
+      : history_(history), inverse_(std::move(inverse)) {}
 
-  /// -H g, where H approximates the inverse Hessian; before the first Update, -g / |g|.
+  /// -H g, where H approximates the inverse Hessian: the guess times the curvature along the last
+  /// step, corrected by the memory. Before the first Update the guess, or -g / |g| without one.
   std::vector<double> Direction(std::span<const double> gradient) const;
 
   /// Takes a step and the change of the gradient along it; ignores those without curvature.
@@ -25,7 +30,10 @@ class Lbfgs {
   const std::deque<std::vector<double>>& gradient_changes() const { return changes_; }
 
  private:
+  double InverseOr1(size_t i) const { return inverse_.empty() ? 1 : inverse_[i]; }
+
   size_t history_;
+  std::vector<double> inverse_;
   std::deque<std::vector<double>> steps_;
   std::deque<std::vector<double>> changes_;
 };

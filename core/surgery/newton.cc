@@ -45,7 +45,7 @@ class NewtonRun {
       PORTOLAN_RETURN_IF_ERROR(Resume(*hooks_.resume_from));
     } else {
       PORTOLAN_ASSIGN_OR_RETURN(x_, session_->Parameters());
-      PORTOLAN_ASSIGN_OR_RETURN(here_, Evaluate(x_));
+      PORTOLAN_RETURN_IF_ERROR(Start());
     }
     bool converged = x_.empty();
     while (!converged && Passes() < options_.max_epochs) {
@@ -67,11 +67,33 @@ class NewtonRun {
  private:
   int Passes() const { return static_cast<int>(losses_.size()); }
 
+  // The first pass.
+  absl::Status Start() {
+    here_.squares.resize(x_.size());
+    PORTOLAN_RETURN_IF_ERROR(Evaluate(x_, here_));
+    inverse_ = InverseCurvature(here_.squares);
+    memory_ = Lbfgs(options_.newton->history, inverse_);
+    return absl::OkStatus();
+  }
+
+  // The inverse of the empirical Fisher information, as a guess of the curvature: the parameters'
+  // scales differ by orders of magnitude. Empty where the session does not tell.
+  std::vector<double> InverseCurvature(const std::vector<double>& squares) const {
+    const double sum = std::accumulate(squares.begin(), squares.end(), 0.0);
+    if (!(sum > 0) || !std::isfinite(sum)) return {};
+    const double least = options_.newton->damping * sum / static_cast<double>(squares.size());
+    std::vector<double> inverse;
+    for (const double square : squares) {
+      inverse.push_back(static_cast<double>(rows_.size()) / (square + least));
+    }
+    return inverse;
+  }
+
   // One pass at parameters x.
-  absl::StatusOr<LossSum> Evaluate(const std::vector<float>& x) {
+  absl::Status Evaluate(const std::vector<float>& x, LossSum& sum) {
     PORTOLAN_RETURN_IF_ERROR(session_->SetParameters(x));
-    LossSum sum;
-    sum.gradient.resize(x.size());
+    sum.loss = 0;
+    sum.gradient.assign(x.size(), 0);
     const std::span<const int64_t> all(rows_);
     for (size_t at = 0; at < all.size(); at += kChunk) {
       if (hooks_.cancel.cancelled()) {
@@ -86,7 +108,7 @@ class NewtonRun {
     for (double& value : sum.gradient) value *= share;
     losses_.push_back(sum.loss);
     if (hooks_.on_epoch) hooks_.on_epoch({Passes(), options_.max_epochs, sum.loss});
-    return sum;
+    return absl::OkStatus();
   }
 
   // A step along the quasi-Newton direction; true if it gained too little to go on.
@@ -107,7 +129,8 @@ class NewtonRun {
       for (size_t i = 0; i < x.size(); ++i) {
         x[i] = static_cast<float>(x[i] + length * direction[i]);
       }
-      PORTOLAN_ASSIGN_OR_RETURN(LossSum sum, Evaluate(x));
+      LossSum sum;
+      PORTOLAN_RETURN_IF_ERROR(Evaluate(x, sum));
       const LinePoint point{length, sum.loss, Dot(direction, sum.gradient)};
       const bool better = sum.loss < best_sum.loss;
       const LineDecision decision = JudgeStep(start, point);
@@ -131,7 +154,9 @@ class NewtonRun {
     x_ = std::move(best);
     here_ = std::move(best_sum);
     saved_losses_ = losses_;
-    return gain / (Passes() - passes_before) < options_.newton->min_gain;
+    const double least = std::max(options_.newton->min_gain,
+                                  options_.newton->min_share * (losses_.front() - here_.loss));
+    return gain / (Passes() - passes_before) < least;
   }
 
   absl::Status Checkpoint() {
@@ -147,6 +172,7 @@ class NewtonRun {
     }
     bundle.tensors["newton/loss"] = BitsOf({here_.loss});
     bundle.tensors["newton/gradient"] = BitsOf(here_.gradient);
+    bundle.tensors["newton/inverse"] = BitsOf(inverse_);
     bundle.tensors["newton/steps"] = BitsOf(steps);
     bundle.tensors["newton/changes"] = BitsOf(changes);
     bundle.tensors["newton/losses"] = BitsOf(saved_losses_);
@@ -163,6 +189,8 @@ class NewtonRun {
     const size_t n = x_.size();
     if (n == 0 || !ReadDoubles(bundle, "newton/loss", loss) || loss.size() != 1 ||
         !ReadDoubles(bundle, "newton/gradient", here_.gradient) || here_.gradient.size() != n ||
+        !ReadDoubles(bundle, "newton/inverse", inverse_) ||
+        (!inverse_.empty() && inverse_.size() != n) ||
         !ReadDoubles(bundle, "newton/steps", steps) || steps.size() % n != 0 ||
         steps.size() / n > static_cast<size_t>(options_.newton->history) ||
         !ReadDoubles(bundle, "newton/changes", changes) || changes.size() != steps.size() ||
@@ -170,6 +198,7 @@ class NewtonRun {
       return InvalidField("checkpoint", "its run state is damaged", "Start the mapping again");
     }
     here_.loss = loss[0];
+    memory_ = Lbfgs(options_.newton->history, inverse_);
     for (size_t at = 0; at < steps.size(); at += n) {
       memory_.Update({steps.begin() + at, steps.begin() + at + n},
                      {changes.begin() + at, changes.begin() + at + n});
@@ -188,6 +217,7 @@ class NewtonRun {
   std::unique_ptr<TrainingSession> session_;
   std::vector<float> x_;              // after the last step
   LossSum here_;                      // at x_
+  std::vector<double> inverse_;       // guess of the inverse curvature
   std::vector<double> losses_;        // of every pass
   std::vector<double> saved_losses_;  // of the passes up to the last step
 };

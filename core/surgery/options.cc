@@ -32,7 +32,8 @@ TrainOptions PresetOptions(Preset preset, int64_t cells, ModelClass model_class)
     const bool totalvi = model_class == ModelClass::kTotalvi;
     options.max_epochs = totalvi ? 40 : 20;
     options.train_share = 1.0;
-    options.newton = NewtonOptions{.kl_weight = totalvi ? 0.25 : 0.1};
+    options.newton.emplace();
+    if (totalvi) options.newton = NewtonOptions{.kl_weight = 0.25, .min_share = 0};
     return options;
   }
   if (model_class == ModelClass::kTotalvi) {

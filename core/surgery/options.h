@@ -54,9 +54,17 @@ enum class AdversaryMode { kAuto, kOn, kOff };
 /// counts passes.
 struct NewtonOptions {
   double kl_weight = 0.1;
-  double min_gain = 0.05;  ///< nats per cell and pass; less ends the run
+  /// A pass that gains less ends the run: nats per cell, and a share of all that was gained.
+  double min_gain = 0.05;
+  double min_share = 0.01;
   int history = 20;
+  /// Added to the curvature that is guessed for a parameter: this share of the mean of all.
+  double damping = 1e-3;
 };
+
+/// Of the products of gradients with the decoder's gene heads (core/kernels/bf16_matrix.h). The loss
+/// is always computed in float32.
+enum class Precision { kFloat32, kBf16 };
 
 /// Everything that decides the numbers of one training run, beside its data.
 struct TrainOptions {
@@ -81,6 +89,7 @@ struct TrainOptions {
   AdversaryMode adversary = AdversaryMode::kAuto;
   std::optional<double> adversary_scale;  ///< unset: 1 - KL weight
   std::optional<NewtonOptions> newton;
+  Precision precision = Precision::kFloat32;
 };
 
 enum class Preset { kScvi, kHlca, kNewton };

@@ -35,6 +35,9 @@ struct StepResult {
 struct LossSum {
   double loss = 0;
   std::vector<double> gradient;  ///< by Parameters(), as many entries
+  /// If as many: the squares of the single cells' gradients. A session that does not know them
+  /// leaves them alone.
+  std::vector<double> squares;
 };
 
 /// One surgery in progress: the frozen weights of a model, shared, and the few tensors that this

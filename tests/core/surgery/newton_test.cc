@@ -17,6 +17,7 @@ namespace {
 TrainOptions Newton() {
   TrainOptions options = PresetOptions(Preset::kNewton, 200);
   options.newton->min_gain = 0;
+  options.newton->min_share = 0;
   return options;
 }
 
@@ -99,6 +100,22 @@ TEST_P(NewtonTest, ADamagedCheckpointIsRefused) {
               absl::StatusCode::kInvalidArgument)
         << name;
   }
+}
+
+TEST_P(NewtonTest, APassThatGainsTooLittleIsTheLast) {
+  const TrainResult whole = Train(*model_, query_, Newton(), {}).value();
+  const double first_gain = whole.train_loss[0] - whole.train_loss[1];
+  ASSERT_GT(first_gain, 0);
+  TrainOptions nats = Newton();
+  nats.newton->min_gain = 1.01 * first_gain;
+  const TrainResult by_nats = Train(*model_, query_, nats, {}).value();
+  EXPECT_EQ(by_nats.epochs, 2);
+  EXPECT_EQ(by_nats.stop_reason, "converged");
+  TrainOptions share = Newton();
+  share.newton->min_share = 0.9;
+  const TrainResult by_share = Train(*model_, query_, share, {}).value();
+  EXPECT_LT(by_share.epochs, whole.epochs);
+  EXPECT_EQ(by_share.stop_reason, "converged");
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, NewtonTest,
