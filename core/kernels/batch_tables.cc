@@ -17,7 +17,7 @@ void Append(const std::vector<PackedHead>& heads, std::vector<BatchTable>& table
 
 }  // namespace
 
-std::vector<BatchTable> BatchTables(const PackedNetworks& networks) {
+std::vector<BatchTable> TrainedTables(const PackedNetworks& networks) {
   std::vector<BatchTable> tables;
   Append(networks.encoder.stack, tables);
   if (!networks.proteins.has_value()) {
@@ -32,6 +32,17 @@ std::vector<BatchTable> BatchTables(const PackedNetworks& networks) {
   for (const PackedBranch* branch : {&p.genes, &p.back, &p.fore, &p.mix}) {
     Append(branch->parts, tables);
   }
+  return tables;
+}
+
+std::vector<BatchTable> FrozenTables(const PackedNetworks& networks) {
+  std::vector<BatchTable> tables;
+  if (networks.theta.empty()) tables.push_back({kGeneDispersionKey, networks.genes});
+  if (!networks.proteins.has_value()) return tables;
+  const PackedProteins& p = *networks.proteins;
+  if (p.theta.empty()) tables.push_back({kProteinDispersionKey, p.proteins});
+  if (p.cell_mean) tables.push_back({kLogEfficiencyKey, p.proteins});
+  tables.push_back({kProteinMaskKey, p.proteins});
   return tables;
 }
 

@@ -38,8 +38,8 @@ class TotalviPass {
   /// REQUIRES: networks.proteins.
   explicit TotalviPass(const PackedNetworks& networks);
 
-  /// At most kRows cells. `tables`: BatchTables' values, in their order. The gradient is that of a
-  /// cell's loss(); without `gradients` only the terms are computed.
+  /// At most kRows cells. `tables`: TrainedTables' values, in their order. The gradient is that of
+  /// a cell's loss(); without `gradients` only the terms are computed.
   void Run(std::span<const TotalviCell> cells, std::span<const float* const> tables,
            float kl_weight, bool gradients);
 

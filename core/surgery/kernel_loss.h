@@ -22,7 +22,9 @@ struct NetworkColumns {
 /// Terms of the loss of some cells, and its gradient.
 struct CellLosses {
   std::vector<float> reconstruction;
+  std::vector<float> proteins;  ///< their part of it; TOTALVI
   std::vector<float> kl;
+  std::vector<float> loss;  ///< what the gradient is of
   /// Cells x gradient_width(): by the batch columns of every layer that has some, encoder first.
   std::vector<float> gradient;
 };

@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "core/surgery/kernel_loss.h"
+#include "core/surgery/column_loss.h"
 #include "core/surgery/training_session.h"
 
 namespace portolan {
 
-/// Whether KernelLoss knows the model's loss: a model that core/kernels know, without batch norm
-/// and with an observed library. Labelled cells are beyond it.
+/// Whether ColumnLoss knows the model's loss: a model that core/kernels know, without batch norm
+/// and with an observed library. Labelled cells and an adversary are beyond it.
 bool LossByKernels(const Model& model);
 
 /// Whether KernelSession can train this: a model of LossByKernels; flags under which nothing but
@@ -62,16 +62,16 @@ class KernelSession final : public TrainingSession {
 
   absl::Status TakeColumns(const PackedNetworks& networks,
                            const std::map<std::string, HostTensor>& start);
-  NetworkColumns Columns() const;
+  std::vector<const float*> Columns() const;
   void SumGradients(std::span<const int64_t> rows);
   void AdamStep(double learning_rate);
 
   const TrainingCells& cells_;
   AdamOptions adam_;
-  const PackedNetworks* networks_ = nullptr;
-  std::vector<Slot> slots_;                        // in the order of CellLosses::gradient
-  std::map<std::string, HostTensor> not_trained_;  // px_r per batch
-  std::unique_ptr<KernelLoss> loss_;
+  std::vector<Slot> slots_;                   // TrainedTables
+  std::map<std::string, HostTensor> frozen_;  // FrozenTables
+  int64_t gradient_width_ = 0;                // of all slots
+  std::unique_ptr<ColumnLoss> loss_;
   CellLosses losses_;
 };
 

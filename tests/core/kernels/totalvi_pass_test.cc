@@ -129,7 +129,7 @@ class TotalviPassTest : public testing::TestWithParam<Variant> {
       measured[batch] = 0;
       frozen_.emplace_back(std::vector<float>(kProteins, 1.3f), efficiency, measured);
     }
-    for (const BatchTable& table : BatchTables(networks_)) {
+    for (const BatchTable& table : TrainedTables(networks_)) {
       columns_.push_back(Normals(kBatches * table.width, 0.3f));
       width_ += table.width;
     }
@@ -179,7 +179,7 @@ class TotalviPassTest : public testing::TestWithParam<Variant> {
 
 TEST_P(TotalviPassTest, GradientsOfColumnsAgreeWithDifferences) {
   TotalviPass pass(networks_);
-  const std::vector<BatchTable> names = BatchTables(networks_);
+  const std::vector<BatchTable> names = TrainedTables(networks_);
   for (const int64_t cell : {0, 3, 11}) {
     const TotalviCell cells[] = {Cell(cell)};
     pass.Run(cells, Tables(), kKlWeight, true);
