@@ -104,9 +104,12 @@ struct Row {
 
 class Report {
  public:
-  explicit Report(const std::string& peer_path) {
+  /// `only`: rows whose name begins with it.
+  Report(const std::string& peer_path, std::string only) : only_(std::move(only)) {
     if (!peer_path.empty()) std::ifstream(peer_path) >> peer_;
   }
+
+  bool Wants(const std::string& name) const { return name.starts_with(only_); }
 
   void Add(const Row& row) {
     nlohmann::json item = {{"name", row.name},   {"workers", row.workers},
@@ -135,6 +138,7 @@ class Report {
   void Write(const std::string& path) const { std::ofstream(path) << items_.dump(1) << "\n"; }
 
  private:
+  std::string only_;
   nlohmann::json peer_ = nlohmann::json::object();
   nlohmann::json items_ = nlohmann::json::array();
 };
@@ -188,6 +192,7 @@ std::vector<TrainingCells> KangCells(const std::string& data, const Model& model
 
 void Synthetic(const std::string& name, const SyntheticShape& shape,
                const std::map<int, double>& sgemm, Report& report) {
+  if (!report.Wants("train/" + name)) return;
   const SavedModel saved = SyntheticModel(shape);
   const auto model = Must(Model::Create(saved));
   const std::vector<TrainingCells> cells = {SyntheticCells(kCells, shape.genes, 0.1)};
@@ -209,6 +214,7 @@ void Totalvi(const std::map<int, double>& sgemm, Report& report) {
 }
 
 void Encoding(Report& report) {
+  if (!report.Wants("encode")) return;
   const SyntheticShape shape;
   const auto model = Must(Model::Create(SyntheticModel(shape)));
   for (const double density : {0.05, 0.1, 0.15}) {
@@ -222,6 +228,7 @@ void Encoding(Report& report) {
 
 void Kang(const std::string& data, const std::map<int, double>& sgemm, Report& report) {
   for (const char* name : {"kang_scvi", "kang_scanvi"}) {
+    if (!report.Wants(std::string("train/") + name)) continue;
     auto saved = ReadSavedModel(data + "/models/" + name);
     if (!saved.ok()) continue;
     const auto model = Must(Model::Create(*saved));
@@ -235,8 +242,9 @@ void Kang(const std::string& data, const std::map<int, double>& sgemm, Report& r
   }
 }
 
-void Run(const std::string& out, const std::string& peer, const std::string& data) {
-  Report report(peer);
+void Run(const std::string& out, const std::string& peer, const std::string& data,
+         const std::string& only) {
+  Report report(peer, only);
   std::printf("%s\n", InstructionSet().c_str());
   std::map<int, double> sgemm;
   for (const int workers : {1, 2}) {
@@ -266,6 +274,7 @@ int main(int argc, char** argv) {
   // One thread below every worker, as in the server.
   if (!portolan::TorchFence([] { return portolan::CheckBlas(); }).ok()) return 1;
   const char* data = std::getenv("PORTOLAN_TEST_DATA");
-  portolan::Run(options["--out"], options["--peer"], data != nullptr ? data : "../shared/data");
+  portolan::Run(options["--out"], options["--peer"], data != nullptr ? data : "../shared/data",
+                options["--only"]);
   return 0;
 }

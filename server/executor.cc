@@ -27,6 +27,18 @@ void ThreadPool::Run(std::function<void()> task) {
   tasks_.push_back(std::move(task));
 }
 
+bool ThreadPool::RunIfIdle(std::function<void()> task) {
+  absl::MutexLock lock(&mutex_);
+  if (idle_ <= tasks_.size()) return false;
+  tasks_.push_back(std::move(task));
+  return true;
+}
+
+bool ThreadPool::HasWaiting() const {
+  absl::MutexLock lock(&mutex_);
+  return tasks_.size() > idle_;
+}
+
 void ThreadPool::Work(const std::string& name) {
   pthread_setname_np(pthread_self(), name.c_str());
   const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -36,7 +48,9 @@ void ThreadPool::Work(const std::string& name) {
     std::function<void()> task;
     {
       absl::MutexLock lock(&mutex_);
+      ++idle_;
       mutex_.Await(absl::Condition(&ready));
+      --idle_;
       if (tasks_.empty()) return;
       task = std::move(tasks_.front());
       tasks_.pop_front();

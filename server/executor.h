@@ -25,13 +25,16 @@ class ThreadPool : public Executor {
 
   void Run(std::function<void()> task) override;
 
-  int threads() const { return static_cast<int>(threads_.size()); }
+  int threads() const override { return static_cast<int>(threads_.size()); }
+  bool RunIfIdle(std::function<void()> task) override;
+  bool HasWaiting() const override;
 
  private:
   void Work(const std::string& name);
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;  // threads that wait for a task
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::vector<std::thread> threads_;

@@ -1,39 +1,32 @@
 #include "core/base/philox.h"
 
-#include <cmath>
-#include <numbers>
+#include <algorithm>
 
 namespace portolan {
 namespace {
-
-constexpr uint32_t kMultiplier0 = 0xD2511F53u;
-constexpr uint32_t kMultiplier1 = 0xCD9E8D57u;
-constexpr uint32_t kWeyl0 = 0x9E3779B9u;
-constexpr uint32_t kWeyl1 = 0xBB67AE85u;
-
-// A counter is (item low, item high, use and epoch, block): a block is four 32-bit words of one
-// item's stream.
-std::array<uint32_t, 4> Counter(RandomUse use, uint32_t epoch, uint64_t item, uint32_t block) {
-  return {static_cast<uint32_t>(item), static_cast<uint32_t>(item >> 32),
-          (static_cast<uint32_t>(use) << 24) ^ epoch, block};
-}
 
 // 24 random bits as a float in [0, 1).
 float ToUnit(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1.0p-24f; }
 
 }  // namespace
 
+std::array<uint32_t, 4> PhiloxCounter(RandomUse use, uint32_t epoch, uint64_t item,
+                                      uint32_t block) {
+  return {static_cast<uint32_t>(item), static_cast<uint32_t>(item >> 32),
+          (static_cast<uint32_t>(use) << 24) ^ epoch, block};
+}
+
 std::array<uint32_t, 4> Philox4x32(uint64_t key, const std::array<uint32_t, 4>& counter) {
   std::array<uint32_t, 4> c = counter;
   uint32_t k0 = static_cast<uint32_t>(key);
   uint32_t k1 = static_cast<uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = static_cast<uint64_t>(kMultiplier0) * c[0];
-    const uint64_t p1 = static_cast<uint64_t>(kMultiplier1) * c[2];
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const uint64_t p0 = static_cast<uint64_t>(kPhiloxMultiplier0) * c[0];
+    const uint64_t p1 = static_cast<uint64_t>(kPhiloxMultiplier1) * c[2];
     c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(p1),
          static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(p0)};
-    k0 += kWeyl0;
-    k1 += kWeyl1;
+    k0 += kPhiloxWeyl0;
+    k1 += kPhiloxWeyl1;
   }
   return c;
 }
@@ -57,29 +50,15 @@ uint64_t RandomKey(uint64_t seed, std::string_view name) {
 }
 
 uint64_t RandomBits(uint64_t key, RandomUse use, uint32_t epoch, uint64_t item) {
-  const auto bits = Philox4x32(key, Counter(use, epoch, item, 0));
+  const auto bits = Philox4x32(key, PhiloxCounter(use, epoch, item, 0));
   return (static_cast<uint64_t>(bits[1]) << 32) | bits[0];
 }
 
 void FillUniform(uint64_t key, RandomUse use, uint32_t epoch, uint64_t item, std::span<float> out) {
   for (size_t i = 0; i < out.size(); i += 4) {
-    const auto bits = Philox4x32(key, Counter(use, epoch, item, static_cast<uint32_t>(i / 4)));
+    const auto bits =
+        Philox4x32(key, PhiloxCounter(use, epoch, item, static_cast<uint32_t>(i / 4)));
     for (size_t j = i; j < std::min(i + 4, out.size()); ++j) out[j] = ToUnit(bits[j - i]);
-  }
-}
-
-void FillNormal(uint64_t key, RandomUse use, uint32_t epoch, uint64_t item, std::span<float> out) {
-  for (size_t i = 0; i < out.size(); i += 4) {
-    const auto bits = Philox4x32(key, Counter(use, epoch, item, static_cast<uint32_t>(i / 4)));
-    std::array<float, 4> normal;
-    for (int pair = 0; pair < 2; ++pair) {
-      // 1 - u lies in (0, 1], so the logarithm is finite.
-      const float radius = std::sqrt(-2.0f * std::log(1.0f - ToUnit(bits[2 * pair])));
-      const float angle = 2.0f * std::numbers::pi_v<float> * ToUnit(bits[2 * pair + 1]);
-      normal[2 * pair] = radius * std::cos(angle);
-      normal[2 * pair + 1] = radius * std::sin(angle);
-    }
-    for (size_t j = i; j < std::min(i + 4, out.size()); ++j) out[j] = normal[j - i];
   }
 }
 

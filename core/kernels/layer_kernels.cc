@@ -52,16 +52,17 @@ HWY_INLINE int32_t CollectActive(int64_t width, const float* HWY_RESTRICT x,
                                  float* HWY_RESTRICT values, uint32_t* HWY_RESTRICT offsets) {
   size_t count = 0;
   const V zero = hn::Zero(kTag);
+  const auto step = hn::Set(kIndexTag, static_cast<uint32_t>(kLanes * kPanel));
+  auto lanes = hn::ShiftLeft<6>(hn::Iota(kIndexTag, 0));
   for (int64_t i = 0; i < width; i += kLanes) {
     const V v = hn::Load(kTag, x + i);
     // Not "greater": a NaN goes on.
     const auto active = hn::Not(hn::Le(v, zero));
-    const auto lanes = hn::Iota(kIndexTag, static_cast<uint32_t>(i));
     // Compressed in a register: compressing into memory is slow on some processors.
-    hn::StoreU(hn::Compress(hn::ShiftLeft<6>(lanes), hn::RebindMask(kIndexTag, active)), kIndexTag,
-               offsets + count);
+    hn::StoreU(hn::Compress(lanes, hn::RebindMask(kIndexTag, active)), kIndexTag, offsets + count);
     hn::StoreU(hn::Compress(v, active), kTag, values + count);
     count += hn::CountTrue(kTag, active);
+    lanes = hn::Add(lanes, step);
   }
   return static_cast<int32_t>(count);
 }

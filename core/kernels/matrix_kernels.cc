@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "core/kernels/layers.h"
 #include "hwy/cache_control.h"
@@ -25,9 +26,13 @@ constexpr size_t kLanes = hn::MaxLanes(kTag);
 constexpr size_t kVectors = kPanel / kLanes;
 // Rows whose products run side by side: enough chains to hide the latency of a multiply-add.
 constexpr size_t kRowsAtOnce = kVectors <= 4 ? 2 : 1;
-// Panels of a gradient that stay in registers, and the inputs whose weights then fit the L1 cache.
-constexpr int64_t kGradientPanels = kVectors <= 4 ? 2 : 1;
-constexpr int64_t kInputsAtOnce = 128 / kGradientPanels;
+// Panels of a gradient that stay in registers.
+constexpr int64_t kGradientPanels = kVectors <= 4 ? 4 : 1;
+
+// Inputs whose weights fit the L1 cache beside those of as many panels.
+HWY_INLINE int64_t InputsAtOnce(const PackedMatrix& w) {
+  return 128 / HWY_MIN(kGradientPanels, w.panels());
+}
 
 struct ActiveRow {
   const float* values;
@@ -111,43 +116,122 @@ void MultiplyBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows, fl
   }
 }
 
-// Adds to sums[i] the products of one row's gradient with the weights of its active inputs i,
-// over kPanels panels of outputs.
+// The products of one row's gradient with the weights of an active input, over kPanels panels of
+// outputs; lanes apart.
 template <int64_t kPanels>
-HWY_INLINE void AddGradients(const float* HWY_RESTRICT gradient,
-                             const std::array<const float*, kPanels>& panels,
+HWY_INLINE V Products(const V* HWY_RESTRICT g, const std::array<const float*, kPanels>& panels,
+                      uint32_t offset) {
+  V sum = hn::Zero(kTag);
+  for (int64_t p = 0; p < kPanels; ++p) {
+    const float* HWY_RESTRICT weights = panels[p] + offset;
+    V part = hn::Mul(g[p * kVectors], hn::Load(kTag, weights));
+    for (size_t v = 1; v < kVectors; ++v) {
+      part = hn::MulAdd(g[p * kVectors + v], hn::Load(kTag, weights + v * kLanes), part);
+    }
+    sum = p == 0 ? part : hn::Add(sum, part);
+  }
+  return sum;
+}
+
+#if HWY_TARGET != HWY_SCALAR
+// The sum of a vector's blocks of four lanes.
+template <class DV, class VV>
+HWY_INLINE void StoreBlockSum(DV d, VV v, float* HWY_RESTRICT out) {
+  if constexpr (hn::MaxLanes(DV()) > 4) {
+    const hn::Half<DV> half;
+    StoreBlockSum(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)), out);
+  } else {
+    hn::Store(v, d, out);
+  }
+}
+#endif
+
+constexpr int32_t kQuad = 4;
+
+// The sums of the lanes of four vectors.
+HWY_INLINE void StoreSums(const V* HWY_RESTRICT v, float* HWY_RESTRICT out) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int32_t i = 0; i < kQuad; ++i) out[i] = hn::GetLane(v[i]);
+#else
+  const hn::RepartitionToWide<D> pairs;
+  const V ab =
+      hn::Add(hn::InterleaveLower(kTag, v[0], v[1]), hn::InterleaveUpper(kTag, v[0], v[1]));
+  const V cd =
+      hn::Add(hn::InterleaveLower(kTag, v[2], v[3]), hn::InterleaveUpper(kTag, v[2], v[3]));
+  const auto ab2 = hn::BitCast(pairs, ab);
+  const auto cd2 = hn::BitCast(pairs, cd);
+  // In every block of four lanes a part of each of the four sums.
+  const V parts = hn::Add(hn::BitCast(kTag, hn::InterleaveLower(pairs, ab2, cd2)),
+                          hn::BitCast(kTag, hn::InterleaveUpper(pairs, ab2, cd2)));
+  StoreBlockSum(kTag, parts, out);
+#endif
+}
+
+// Where the products of a row go over the panels of outputs: lanes apart from panel to panel, as
+// numbers with the last.
+struct RowSums {
+  float* lanes;
+  float* out;
+  bool first;
+  bool last;
+};
+
+template <int64_t kPanels>
+HWY_INLINE void AddGradients(const PackedMatrix& w, int64_t panel,
+                             const float* HWY_RESTRICT gradient,
                              const uint32_t* HWY_RESTRICT offsets, int32_t begin, int32_t end,
-                             bool first, float* HWY_RESTRICT sums) {
+                             const RowSums& sums) {
+  std::array<const float*, kPanels> panels;
+  for (int64_t p = 0; p < kPanels; ++p) panels[p] = w.panel(panel + p);
   V g[kPanels * kVectors];
   for (size_t v = 0; v < kPanels * kVectors; ++v) g[v] = hn::Load(kTag, gradient + v * kLanes);
-  for (int32_t i = begin; i < end; ++i) {
-    V sum = first ? hn::Zero(kTag) : hn::Load(kTag, sums + i * kLanes);
-    for (int64_t p = 0; p < kPanels; ++p) {
-      const float* HWY_RESTRICT weights = panels[p] + offsets[i];
-      V part = hn::Mul(g[p * kVectors], hn::Load(kTag, weights));
-      for (size_t v = 1; v < kVectors; ++v) {
-        part = hn::MulAdd(g[p * kVectors + v], hn::Load(kTag, weights + v * kLanes), part);
-      }
-      sum = hn::Add(sum, part);
+  const auto sum_of = [&](int32_t i) HWY_ATTR {
+    const V sum = Products<kPanels>(g, panels, offsets[i]);
+    return sums.first ? sum : hn::Add(sum, hn::Load(kTag, sums.lanes + i * kLanes));
+  };
+  int32_t i = begin;
+  if (!sums.last) {
+    for (; i < end; ++i) hn::Store(sum_of(i), kTag, sums.lanes + i * kLanes);
+    return;
+  }
+  for (; i + kQuad <= end; i += kQuad) {
+    const V four[kQuad] = {sum_of(i), sum_of(i + 1), sum_of(i + 2), sum_of(i + 3)};
+    HWY_ALIGN float out[kQuad];
+    StoreSums(four, out);
+    for (int32_t j = 0; j < kQuad; ++j) sums.out[offsets[i + j] / kPanel] = out[j];
+  }
+  for (; i < end; ++i) {
+    sums.out[offsets[i] / kPanel] = hn::GetLane(hn::SumOfLanes(kTag, sum_of(i)));
+  }
+}
+
+template <typename... Arguments>
+HWY_INLINE void AddPanels(int64_t panels, const Arguments&... arguments) {
+  if constexpr (kGradientPanels == 4) {
+    if (panels == 4) return AddGradients<4>(arguments...);
+    if (panels == 3) return AddGradients<3>(arguments...);
+    if (panels == 2) return AddGradients<2>(arguments...);
+  }
+  AddGradients<1>(arguments...);
+}
+
+// Where the active inputs of every row cross multiples of `chunk_size`: (rows, chunks + 1).
+std::vector<int32_t> ChunkBounds(const ActiveRows& in, int64_t rows, int64_t chunk_size,
+                                 int64_t chunks) {
+  std::vector<int32_t> bounds;
+  bounds.reserve(rows * (chunks + 1));
+  for (int64_t r = 0; r < rows; ++r) {
+    const uint32_t* offsets = in.offsets(r);
+    int32_t at = 0;
+    bounds.push_back(0);
+    for (int64_t chunk = 1; chunk <= chunks; ++chunk) {
+      const auto limit = static_cast<uint32_t>(chunk * chunk_size * kPanel);
+      at = static_cast<int32_t>(std::lower_bound(offsets + at, offsets + in.count(r), limit) -
+                                offsets);
+      bounds.push_back(at);
     }
-    hn::Store(sum, kTag, sums + i * kLanes);
   }
-}
-
-void ReduceRow(const ActiveRow& in, const float* HWY_RESTRICT sums, int64_t width,
-               float* HWY_RESTRICT out) {
-  std::fill(out, out + width, 0.0f);
-  for (int32_t i = 0; i < in.count; ++i) {
-    out[in.offsets[i] / kPanel] =
-        hn::GetLane(hn::SumOfLanes(kTag, hn::Load(kTag, sums + i * kLanes)));
-  }
-}
-
-// How many of the active inputs of each row lie below `limit` inputs.
-HWY_INLINE int32_t CountBelow(const ActiveRow& in, int32_t from, int64_t limit) {
-  const auto offset = static_cast<uint32_t>(limit * kPanel);
-  return static_cast<int32_t>(std::lower_bound(in.offsets + from, in.offsets + in.count, offset) -
-                              in.offsets);
+  return bounds;
 }
 
 void MultiplyTransposedBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows,
@@ -155,25 +239,21 @@ void MultiplyTransposedBlock(const PackedMatrix& w, const ActiveRows& in, int64_
                              float* scratch) {
   const int64_t stride = w.stride();
   const int64_t row_sums = w.inputs() * static_cast<int64_t>(kLanes);
+  std::fill(out, out + rows * out_stride, 0.0f);
+  const int64_t chunk_size = InputsAtOnce(w);
+  const int64_t chunks = (w.inputs() + chunk_size - 1) / chunk_size;
+  const std::vector<int32_t> bounds = ChunkBounds(in, rows, chunk_size, chunks);
   for (int64_t p = 0; p < w.panels(); p += kGradientPanels) {
-    const bool pair = kGradientPanels == 2 && p + 1 < w.panels();
-    for (int64_t k = 0; k < w.inputs(); k += kInputsAtOnce) {
+    const int64_t panels = HWY_MIN(kGradientPanels, w.panels() - p);
+    const bool last = p + kGradientPanels >= w.panels();
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
       for (int64_t r = 0; r < rows; ++r) {
-        const ActiveRow row = RowOf(in, r);
-        const int32_t begin = CountBelow(row, 0, k);
-        const int32_t end = CountBelow(row, begin, k + kInputsAtOnce);
+        const int32_t* bound = bounds.data() + r * (chunks + 1) + chunk;
         const float* g = gradient + r * stride + p * kPanel;
-        float* sums = scratch + r * row_sums;
-        if (pair) {
-          AddGradients<2>(g, {w.panel(p), w.panel(p + 1)}, row.offsets, begin, end, p == 0, sums);
-        } else {
-          AddGradients<1>(g, {w.panel(p)}, row.offsets, begin, end, p == 0, sums);
-        }
+        const RowSums sums = {scratch + r * row_sums, out + r * out_stride, p == 0, last};
+        AddPanels(panels, w, p, g, in.offsets(r), bound[0], bound[1], sums);
       }
     }
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    ReduceRow(RowOf(in, r), scratch + r * row_sums, out_stride, out + r * out_stride);
   }
 }
 

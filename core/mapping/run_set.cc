@@ -140,7 +140,8 @@ class Ledger {
 };
 
 absl::StatusOr<FinishedRun> TrainOne(const Model& model, const Query& query,
-                                     const MappingPlan& plan, size_t index, Ledger& ledger) {
+                                     const MappingPlan& plan, size_t index, Executor& executor,
+                                     Ledger& ledger) {
   const PlannedRun& run = plan.runs[index];
   FinishedRun finished;
   if (auto before = ledger.FinishedBefore(index)) {
@@ -156,6 +157,7 @@ absl::StatusOr<FinishedRun> TrainOne(const Model& model, const Query& query,
   hooks.checkpoint_due = [&] { return ledger.CheckpointDue(); };
   hooks.on_checkpoint = [&](const TensorBundle& bundle) { ledger.OnCheckpoint(index, bundle); };
   hooks.resume_from = ledger.RunningBefore(index);
+  hooks.executor = &executor;
   PORTOLAN_ASSIGN_OR_RETURN(finished.result, Train(model, cells, run.options, hooks));
   ledger.OnFinished(index, finished.result);
   finished.seconds = absl::ToDoubleSeconds(absl::Now() - start);
@@ -169,7 +171,7 @@ absl::StatusOr<FinishedRun> TrainOnExecutor(Executor& executor, const Model& mod
   absl::StatusOr<FinishedRun> finished = absl::InternalError("the run did not start");
   absl::BlockingCounter done(1);
   executor.Run([&] {
-    finished = TrainOne(model, query, plan, index, ledger);
+    finished = TrainOne(model, query, plan, index, executor, ledger);
     done.DecrementCount();
   });
   done.Wait();
@@ -200,7 +202,7 @@ absl::StatusOr<std::vector<FinishedRun>> TrainApart(const Model& model, const Qu
   absl::BlockingCounter done(static_cast<int>(plan.runs.size()));
   for (size_t i = 0; i < plan.runs.size(); ++i) {
     environment.executor->Run([&, i] {
-      auto finished = TrainOne(model, query, plan, i, ledger);
+      auto finished = TrainOne(model, query, plan, i, *environment.executor, ledger);
       if (finished.ok()) {
         all[i] = *std::move(finished);
       } else {

@@ -9,7 +9,7 @@
 namespace portolan {
 
 /// Where a forward pass gets its random numbers. Numbers belong to cells, not to positions in a
-/// minibatch. Implementations are used by one thread at a time.
+/// minibatch. Several threads may draw at once.
 class NoiseSource {
  public:
   virtual ~NoiseSource() = default;

@@ -25,7 +25,7 @@ KernelLoss::KernelLoss(const PackedNetworks& networks, const CsrMatrix& counts,
       codes_(codes),
       noise_(noise),
       gradient_width_(ColumnsWidth(networks.encoder.stack) + ColumnsWidth(networks.decoder)),
-      pass_(std::make_unique<NetworkPass>(networks)) {
+      lanes_(1) {
   std::vector<CountTermTable> tables;
   for (const std::vector<float>& values : theta) {
     dispersions_.emplace_back(values);
@@ -49,32 +49,40 @@ KernelLoss::KernelLoss(const PackedNetworks& networks, const CsrMatrix& counts,
   }
 }
 
+void KernelLoss::ShareWork(WorkSharing& sharing) {
+  sharing_ = &sharing;
+  lanes_.resize(sharing.workers());
+}
+
 void KernelLoss::Run(std::span<const int64_t> rows, const NetworkColumns& columns, RandomUse use,
                      float kl_weight, bool gradients, CellLosses& out) {
   out.reconstruction.resize(rows.size());
   out.kl.resize(rows.size());
   if (gradients) out.gradient.resize(rows.size() * gradient_width_);
-  constexpr size_t kBlock = NetworkPass::kRows;
-  for (size_t at = 0; at < rows.size(); at += kBlock) {
-    RunBlock(rows.subspan(at, std::min(kBlock, rows.size() - at)), columns, use, kl_weight,
-             gradients, static_cast<int64_t>(at), out);
-  }
+  const Request request = {columns, use, kl_weight, gradients};
+  constexpr auto kBlock = static_cast<int64_t>(NetworkPass::kRows);
+  const auto n = static_cast<int64_t>(rows.size());
+  sharing_->ForEach((n + kBlock - 1) / kBlock, [&](int64_t block, int64_t worker) {
+    std::unique_ptr<Lane>& lane = lanes_[worker];
+    if (lane == nullptr) lane = std::make_unique<Lane>(networks_);
+    const int64_t at = block * kBlock;
+    RunBlock(rows.subspan(at, std::min(kBlock, n - at)), request, at, *lane, out);
+  });
 }
 
-void KernelLoss::RunBlock(std::span<const int64_t> rows, const NetworkColumns& columns,
-                          RandomUse use, float kl_weight, bool gradients, int64_t at,
-                          CellLosses& out) {
+void KernelLoss::RunBlock(std::span<const int64_t> rows, const Request& request, int64_t at,
+                          Lane& lane, CellLosses& out) {
   const auto n = static_cast<int64_t>(rows.size());
   const int64_t latent = networks_.latent;
-  latent_noise_.resize(n * latent);
-  noise_.Normal(use, rows, latent, latent_noise_.data());
+  lane.latent_noise.resize(n * latent);
+  noise_.Normal(request.use, rows, latent, lane.latent_noise.data());
   int64_t label_width = 0;
   if (networks_.labels.has_value()) {
     label_width = networks_.labels->labels * latent;
-    label_noise_.resize(n * label_width);
-    noise_.Normal(
-        use == RandomUse::kLatentNoise ? RandomUse::kLabelLatentNoise : RandomUse::kLabelElboNoise,
-        rows, label_width, label_noise_.data());
+    lane.label_noise.resize(n * label_width);
+    noise_.Normal(request.use == RandomUse::kLatentNoise ? RandomUse::kLabelLatentNoise
+                                                         : RandomUse::kLabelElboNoise,
+                  rows, label_width, lane.label_noise.data());
   }
   std::vector<PassCell> cells(n);
   for (int64_t i = 0; i < n; ++i) {
@@ -85,19 +93,20 @@ void KernelLoss::RunBlock(std::span<const int64_t> rows, const NetworkColumns& c
                 .count_terms = count_terms_[row],
                 .dispersion = &dispersions_[dispersions_.size() == 1 ? 0 : code],
                 .code = code,
-                .noise = latent_noise_.data() + i * latent,
-                .label_noise = label_noise_.data() + i * label_width};
+                .noise = lane.latent_noise.data() + i * latent,
+                .label_noise = lane.label_noise.data() + i * label_width};
   }
-  pass_->Run(cells, columns.encoder, columns.decoder, kl_weight, gradients);
+  lane.pass.Run(cells, request.columns.encoder, request.columns.decoder, request.kl_weight,
+                request.gradients);
   for (int64_t i = 0; i < n; ++i) {
-    out.reconstruction[at + i] = pass_->reconstruction(i);
-    out.kl[at + i] = pass_->kl(i);
-    if (!gradients) continue;
+    out.reconstruction[at + i] = lane.pass.reconstruction(i);
+    out.kl[at + i] = lane.pass.kl(i);
+    if (!request.gradients) continue;
     float* gradient = out.gradient.data() + (at + i) * gradient_width_;
     const auto append = [&](const PackedStack& stack, bool encoder) {
       for (size_t l = 0; l < stack.layers.size(); ++l) {
         if (stack.layers[l].batch_columns_key.empty()) continue;
-        const float* from = encoder ? pass_->encoder_gradient(l, i) : pass_->decoder_gradient(l, i);
+        const float* from = encoder ? lane.pass.encoder_gradient(l, i) : lane.pass.decoder_gradient(l, i);
         gradient = std::copy(from, from + stack.layers[l].width, gradient);
       }
     };

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/base/work_sharing.h"
 #include "core/kernels/count_terms.h"
 #include "core/kernels/network_pass.h"
 #include "core/kernels/packed_networks.h"
@@ -30,14 +31,18 @@ struct CellLosses {
 };
 
 /// The loss of cells by core/kernels. What is frozen is computed once per cell and kept: the first
-/// encoder layer, and the terms of the likelihood that depend on counts and dispersion alone. Used
-/// by one thread.
+/// encoder layer, and the terms of the likelihood that depend on counts and dispersion alone. Cells
+/// are computed in fixed blocks, one thread each at a time. Used by one thread, which may let others
+/// take part.
 class KernelLoss {
  public:
   /// `theta`: one dispersion for all cells, or one for every batch code. References outlive this.
   KernelLoss(const PackedNetworks& networks, const CsrMatrix& counts,
              std::span<const int32_t> codes, const std::vector<std::vector<float>>& theta,
              NoiseSource& noise);
+
+  /// From now on the threads of `sharing`, which outlives this, compute blocks, too.
+  void ShareWork(WorkSharing& sharing);
 
   /// `use`: kLatentNoise or kElboNoise. The gradient is that of reconstruction + kl_weight * kl,
   /// cell by cell; it is left alone unless asked for.
@@ -47,8 +52,22 @@ class KernelLoss {
   int64_t gradient_width() const { return gradient_width_; }
 
  private:
-  void RunBlock(std::span<const int64_t> rows, const NetworkColumns& columns, RandomUse use,
-                float kl_weight, bool gradients, int64_t at, CellLosses& out);
+  // What a thread needs for a block.
+  struct Lane {
+    explicit Lane(const PackedNetworks& networks) : pass(networks) {}
+    NetworkPass pass;
+    std::vector<float> latent_noise;
+    std::vector<float> label_noise;
+  };
+  struct Request {
+    const NetworkColumns& columns;
+    RandomUse use;
+    float kl_weight;
+    bool gradients;
+  };
+
+  void RunBlock(std::span<const int64_t> rows, const Request& request, int64_t at, Lane& lane,
+                CellLosses& out);
 
   const PackedNetworks& networks_;
   const CsrMatrix& counts_;
@@ -59,9 +78,9 @@ class KernelLoss {
   std::vector<float> count_terms_;
   std::vector<float> totals_;
   int64_t gradient_width_ = 0;
-  std::unique_ptr<NetworkPass> pass_;
-  std::vector<float> latent_noise_;
-  std::vector<float> label_noise_;
+  WorkSharing alone_{nullptr};
+  WorkSharing* sharing_ = &alone_;
+  std::vector<std::unique_ptr<Lane>> lanes_;  // by worker; taken when first needed
 };
 
 }  // namespace portolan

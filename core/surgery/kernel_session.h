@@ -30,6 +30,7 @@ class KernelSession final : public TrainingSession {
       const std::map<std::string, HostTensor>& columns, const AdamOptions& adam,
       NoiseSource& noise);
 
+  void ShareWork(WorkSharing& sharing) override { loss_->ShareWork(sharing); }
   absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,
                                   double learning_rate) override;
   /// kUnimplemented with labelled rows.

@@ -40,6 +40,7 @@ class NewtonRun {
                       model, cells_,
                       InitialColumns(model, cells_, options_.seed, ColumnStart::kReferenceMean),
                       options_.freeze, options_.adam, noise_));
+    session_->ShareWork(sharing_);
     if (hooks_.resume_from.has_value()) {
       PORTOLAN_RETURN_IF_ERROR(Resume(*hooks_.resume_from));
     } else {
@@ -183,6 +184,7 @@ class NewtonRun {
   CellNoise noise_;
   std::vector<int64_t> rows_;
   Lbfgs memory_;
+  WorkSharing sharing_{hooks_.executor};
   std::unique_ptr<TrainingSession> session_;
   std::vector<float> x_;              // after the last step
   LossSum here_;                      // at x_

@@ -96,6 +96,7 @@ class Run {
 
   absl::StatusOr<TrainResult> Go(const Model& model) {
     PORTOLAN_ASSIGN_OR_RETURN(session_, CreateSession(model));
+    session_->ShareWork(sharing_);
     if (model.description().model_class != ModelClass::kScanvi) labelled_.clear();
     LeaveOutLoneCell();
     if (hooks_.resume_from.has_value()) {
@@ -245,6 +246,7 @@ class Run {
   std::optional<ScviLayout> layout_;
   std::shared_ptr<const Model> moved_model_;
   RunState run_;
+  WorkSharing sharing_{hooks_.executor};
   std::unique_ptr<TrainingSession> session_;
   int64_t optimizers_ = 1;
 };

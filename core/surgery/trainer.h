@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "core/archive/tensor_bundle.h"
 #include "core/base/cancellation.h"
+#include "core/base/executor.h"
 #include "core/model/extension.h"
 #include "core/model/model.h"
 #include "core/surgery/options.h"
@@ -31,6 +32,8 @@ struct TrainHooks {
   /// Also called, once more, on a cancel.
   std::function<void(const TensorBundle&)> on_checkpoint;
   std::optional<TensorBundle> resume_from;
+  /// Its idle threads take part in the run; null: the calling thread alone. Same bits either way.
+  Executor* executor = nullptr;
 };
 
 struct TrainResult {

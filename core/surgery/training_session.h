@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/archive/tensor_bundle.h"
+#include "core/base/work_sharing.h"
 #include "core/model/extension.h"
 #include "core/model/model.h"
 #include "core/surgery/options.h"
@@ -48,6 +49,10 @@ class TrainingSession {
       const AdamOptions& adam, NoiseSource& noise,
       const std::optional<AdversaryOptions>& adversary = std::nullopt);
   virtual ~TrainingSession() = default;
+
+  /// Lets the threads of `sharing`, which outlives the session, take part. The bits do not depend on
+  /// it. A session that cannot divide its work ignores it.
+  virtual void ShareWork(WorkSharing& /*sharing*/) {}
 
   /// One Adam step on a minibatch. kAborted naming the loss if it is not finite.
   virtual absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "absl/synchronization/barrier.h"
@@ -55,6 +56,20 @@ TEST(ThreadPoolTest, TasksMayQueueTasks) {
     pool.Run([&] { pool.Run([&] { pool.Run([&] { ++runs; }); }); });
   }
   EXPECT_EQ(runs, 1);
+}
+
+TEST(ThreadPoolTest, SpareTasksGoToIdleThreadsOnly) {
+  ThreadPool pool("test", 1);
+  absl::Notification release;
+  absl::Notification ran;
+  pool.Run([&] { release.WaitForNotification(); });
+  EXPECT_FALSE(pool.RunIfIdle([] { FAIL(); }));
+  pool.Run([] {});
+  EXPECT_TRUE(pool.HasWaiting());
+  release.Notify();
+  while (!pool.RunIfIdle([&] { ran.Notify(); })) std::this_thread::yield();
+  ran.WaitForNotification();
+  EXPECT_FALSE(pool.HasWaiting());
 }
 
 }  // namespace

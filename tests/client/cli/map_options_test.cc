@@ -86,7 +86,7 @@ TEST(MapOptionsTest, NonsenseIsRefused) {
                                              {"--epochs", "ten"},
                                              {"--seed", "-1"},
                                              {"--strategy", "best"},
-                                             {"--preset", "newton"},
+                                             {"--preset", "quickest"},
                                              {"--learning-rate", "0"},
                                              {"--weight-decay", "-1"},
                                              {"--min-gene-share", "2"},

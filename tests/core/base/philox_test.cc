@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numbers>
+#include <span>
 #include <vector>
 
 namespace portolan {
@@ -35,6 +37,27 @@ TEST(Philox, NormalsHaveTheMomentsOfNormals) {
   EXPECT_NEAR(squares / n, 1, 0.02);
   EXPECT_NEAR(cubes / n, 0, 0.05);
   EXPECT_NEAR(fourths / n, 3, 0.12);
+}
+
+// Box-Muller of the blocks' words, in double.
+TEST(Philox, NormalsAreThoseOfTheirBlocks) {
+  constexpr double kTwoPi = 2 * std::numbers::pi;
+  const uint64_t key = RandomKey(3, "batch");
+  for (const size_t size : {1, 4, 10, 30, 63, 64, 65, 870}) {
+    std::vector<float> values(size + 1, 7.0f);
+    FillNormal(key, RandomUse::kLatentNoise, 2, 99, std::span(values).first(size));
+    for (size_t i = 0; i < size; ++i) {
+      const auto words = Philox4x32(
+          key, PhiloxCounter(RandomUse::kLatentNoise, 2, 99, static_cast<uint32_t>(i / 4)));
+      const auto unit = [&](size_t word) { return (words[word] >> 8) * 0x1.0p-24; };
+      const size_t pair = i % 4 / 2 * 2;
+      const double radius = std::sqrt(-2 * std::log(1 - unit(pair)));
+      const double angle = kTwoPi * unit(pair + 1);
+      const double expected = radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
+      ASSERT_NEAR(values[i], expected, 2e-6) << i << " of " << size;
+    }
+    EXPECT_EQ(values[size], 7.0f);
+  }
 }
 
 TEST(Philox, UniformsFillTheUnitInterval) {

@@ -8,6 +8,7 @@
 
 #include "core/surgery/trainer.h"
 #include "core/surgery/training_session.h"
+#include "tests/core/base/idle_threads.h"
 #include "tests/core/model/model_fixtures.h"
 
 namespace portolan {
@@ -67,6 +68,18 @@ TEST_P(NewtonTest, AStopAndResumeGivesTheSameBits) {
     EXPECT_EQ(BytesOf(resumed.extension), BytesOf(whole.extension)) << stop_after;
     EXPECT_EQ(resumed.train_loss, whole.train_loss) << stop_after;
     EXPECT_EQ(resumed.stop_reason, whole.stop_reason);
+  }
+}
+
+TEST_P(NewtonTest, AnyNumberOfThreadsGivesTheSameBits) {
+  const TrainResult alone = Train(*model_, query_, Newton(), {}).value();
+  for (const int n : {2, 5}) {
+    IdleThreads threads(n);
+    TrainHooks hooks;
+    hooks.executor = &threads;
+    const TrainResult shared = Train(*model_, query_, Newton(), hooks).value();
+    EXPECT_EQ(BytesOf(shared.extension), BytesOf(alone.extension)) << n;
+    EXPECT_EQ(shared.train_loss, alone.train_loss) << n;
   }
 }
 
