@@ -88,7 +88,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> KernelSession::Create(
     const std::map<std::string, HostTensor>& columns, const AdamOptions& adam, NoiseSource& noise) {
   std::unique_ptr<KernelSession> session(new KernelSession(cells, adam));
   PORTOLAN_RETURN_IF_ERROR(session->TakeColumns(*model.packed(), columns));
-  session->loss_ = ColumnLoss::Create(*model.packed(), cells.inputs(), session->frozen_, noise);
+  session->loss_ = KernelLoss::Create(*model.packed(), cells.inputs(), session->frozen_, noise);
   return session;
 }
 

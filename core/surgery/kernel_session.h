@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "core/surgery/column_loss.h"
+#include "core/surgery/kernel_loss.h"
 #include "core/surgery/training_session.h"
 
 namespace portolan {
 
-/// Whether ColumnLoss knows the model's loss: a model that core/kernels know, without batch norm
+/// Whether KernelLoss knows the model's loss: a model that core/kernels know, without batch norm
 /// and with an observed library. Labelled cells and an adversary are beyond it.
 bool LossByKernels(const Model& model);
 
@@ -72,7 +72,7 @@ class KernelSession final : public TrainingSession {
   std::vector<Slot> slots_;                   // TrainedTables
   std::map<std::string, HostTensor> frozen_;  // FrozenTables
   int64_t gradient_width_ = 0;                // of all slots
-  std::unique_ptr<ColumnLoss> loss_;
+  std::unique_ptr<KernelLoss> loss_;
   CellLosses losses_;
 };
 

@@ -3,44 +3,20 @@
 #include <algorithm>
 
 #include "core/kernels/batch_tables.h"
-#include "core/kernels/first_layer_row.h"
+#include "core/kernels/count_terms.h"
 
 namespace portolan {
 
 TotalviLoss::TotalviLoss(const PackedNetworks& networks, const CellInputs& cells,
-                         const std::vector<std::vector<float>>& theta,
                          const std::map<std::string, HostTensor>& frozen, NoiseSource& noise)
-    : networks_(networks),
+    : KernelLoss(networks, TotalviPass::kRows),
+      networks_(networks),
       cells_(cells),
       noise_(noise),
+      genes_(networks, cells, frozen),
       no_proteins_(networks.proteins->proteins),
-      lane_(std::make_unique<Lane>(networks)) {
-  for (const BatchTable& table : TrainedTables(networks)) gradient_width_ += table.width;
-  KeepGenes(theta);
+      lanes_(1) {
   KeepProteins(frozen);
-}
-
-void TotalviLoss::KeepGenes(const std::vector<std::vector<float>>& theta) {
-  std::vector<CountTermTable> tables;
-  for (const std::vector<float>& values : theta) {
-    dispersions_.emplace_back(values);
-    tables.emplace_back(networks_.likelihood, values);
-  }
-  const CsrMatrix& counts = cells_.counts;
-  const int64_t width = networks_.first_width();
-  FirstLayerRow first(networks_, cells_);
-  AlignedBuffer<float> row(PaddedWidth(width));
-  first_.resize(counts.rows() * width);
-  for (int64_t i = 0; i < counts.rows(); ++i) {
-    first.Run(i, row.data());
-    std::copy_n(row.data(), width, first_.data() + i * width);
-    const CountTermTable& table = tables[tables.size() == 1 ? 0 : cells_.batch_codes[i]];
-    const auto values = counts.row_values(i);
-    count_terms_.push_back(static_cast<float>(table.Of(counts.row_columns(i), values)));
-    double total = 0;
-    for (const float value : values) total += value;
-    totals_.push_back(static_cast<float>(total));
-  }
 }
 
 const float* TotalviLoss::ProteinsOf(int64_t row) const {
@@ -77,22 +53,10 @@ void TotalviLoss::KeepProteins(const std::map<std::string, HostTensor>& frozen) 
   }
 }
 
-void TotalviLoss::Run(std::span<const int64_t> rows, std::span<const float* const> tables,
-                      RandomUse use, float kl_weight, bool gradients, CellLosses& out) {
-  for (auto* terms : {&out.reconstruction, &out.proteins, &out.kl, &out.loss}) {
-    terms->resize(rows.size());
-  }
-  if (gradients) out.gradient.resize(rows.size() * gradient_width_);
-  const Request request = {tables, use, kl_weight, gradients};
-  constexpr auto kBlock = static_cast<size_t>(TotalviPass::kRows);
-  for (size_t at = 0; at < rows.size(); at += kBlock) {
-    RunBlock(rows.subspan(at, std::min(kBlock, rows.size() - at)), request,
-             static_cast<int64_t>(at), *lane_, out);
-  }
-}
-
 void TotalviLoss::RunBlock(std::span<const int64_t> rows, const Request& request, int64_t at,
-                           Lane& lane, CellLosses& out) {
+                           int64_t worker, CellLosses& out) {
+  if (lanes_[worker] == nullptr) lanes_[worker] = std::make_unique<Lane>(networks_);
+  Lane& lane = *lanes_[worker];
   const auto n = static_cast<int64_t>(rows.size());
   const int64_t latent = networks_.latent;
   const int64_t proteins = networks_.proteins->proteins;
@@ -106,17 +70,16 @@ void TotalviLoss::RunBlock(std::span<const int64_t> rows, const Request& request
   for (int64_t i = 0; i < n; ++i) {
     const int64_t row = rows[i];
     const int32_t code = cells_.batch_codes[row];
-    cells[i] = {
-        .first = first_.data() + row * networks_.first_width(),
-        .counts = {cells_.counts.row_columns(row), cells_.counts.row_values(row), totals_[row]},
-        .count_terms = count_terms_[row],
-        .dispersion = &dispersions_[dispersions_.size() == 1 ? 0 : code],
-        .proteins = ProteinsOf(row),
-        .protein_terms = protein_terms_[row],
-        .frozen = &frozen_[code],
-        .code = code,
-        .noise = lane.latent_noise.data() + i * latent,
-        .background_noise = lane.background_noise.data() + i * proteins};
+    cells[i] = {.first = genes_.first(row),
+                .counts = genes_.counts(row),
+                .count_terms = genes_.count_terms(row),
+                .dispersion = &genes_.dispersion(row),
+                .proteins = ProteinsOf(row),
+                .protein_terms = protein_terms_[row],
+                .frozen = &frozen_[code],
+                .code = code,
+                .noise = lane.latent_noise.data() + i * latent,
+                .background_noise = lane.background_noise.data() + i * proteins};
   }
   lane.pass.Run(cells, request.tables, request.kl_weight, request.gradients);
   for (int64_t i = 0; i < n; ++i) {
@@ -125,7 +88,7 @@ void TotalviLoss::RunBlock(std::span<const int64_t> rows, const Request& request
     out.kl[at + i] = lane.pass.kl(i);
     out.loss[at + i] = lane.pass.loss(i);
     if (request.gradients) {
-      lane.pass.CopyGradient(i, out.gradient.data() + (at + i) * gradient_width_);
+      lane.pass.CopyGradient(i, out.gradient.data() + (at + i) * gradient_width());
     }
   }
 }

@@ -39,7 +39,7 @@ absl::Status KernelElbo(const Model& model, const CellInputs& cells, std::span<c
   for (const TensorRef& ref : Tensors(all)) {
     if (ref.role == TensorRole::kBatchColumns) columns[ref.key] = ToHost(*ref.tensor);
   }
-  const auto loss = ColumnLoss::Create(networks, cells, columns, noise);
+  const auto loss = KernelLoss::Create(networks, cells, columns, noise);
   std::vector<const float*> tables;
   for (const BatchTable& table : TrainedTables(networks)) {
     tables.push_back(columns.at(table.key).floats().data());
