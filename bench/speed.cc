@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "bench/synthetic.h"
+#include "bench/synthetic_totalvi.h"
 #include "core/archive/saved_model.h"
 #include "core/io/query_reader.h"
 #include "core/matrix/gene_alignment.h"
@@ -202,6 +203,16 @@ void Synthetic(const std::string& name, const SyntheticShape& shape,
   }
 }
 
+void Totalvi(const std::map<int, double>& sgemm, Report& report) {
+  const auto model = Must(Model::Create(SyntheticTotalvi()));
+  const std::vector<TrainingCells> cells = {SyntheticTotalviCells(kCells)};
+  const double flops = TotalviFlopsPerCell(model->description().architecture);
+  for (const int workers : {1, 2}) {
+    report.Add({"train/totalvi", workers, TrainRate(*model, cells, workers), "cell-epochs/s",
+                sgemm.at(workers) / flops});
+  }
+}
+
 void Encoding(Report& report) {
   if (!report.Wants("encode")) return;
   const SyntheticShape shape;
@@ -248,6 +259,7 @@ void Run(const std::string& out, const std::string& peer, const std::string& dat
   Synthetic("scvi_nb", SyntheticShape{}, sgemm, report);
   Synthetic("scvi_zinb", zinb, sgemm, report);
   Synthetic("scanvi_hlca", hlca, sgemm, report);
+  Totalvi(sgemm, report);
   Kang(data, sgemm, report);
   Encoding(report);
   if (!out.empty()) report.Write(out);

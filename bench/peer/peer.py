@@ -66,6 +66,27 @@ def build(likelihood, labelled, args):
     return model, query
 
 
+def totalvi_rate(args):
+    """4,000 genes and 100 proteins, as SyntheticTotalvi."""
+    def with_proteins(n, batches, seed):
+        adata = cells(n, 4000, args.density, batches, 1, seed)
+        rng = np.random.default_rng(seed)
+        foreground = rng.random((n, 100)) < 0.2
+        adata.obsm["protein"] = rng.exponential(np.where(foreground, 200, 10)).astype(np.float32) // 1
+        return adata
+
+    ref, query = with_proteins(600, "r", 0), with_proteins(args.cells, "q", 1)
+    scvi.model.TOTALVI.setup_anndata(ref, protein_expression_obsm_key="protein", batch_key="batch")
+    model = scvi.model.TOTALVI(ref, n_hidden=256, n_latent=20, n_layers_encoder=1,
+                               n_layers_decoder=1, use_layer_norm="both", use_batch_norm="none")
+    model.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False)
+    rates = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        rates.append(train_rate(model, scvi.model.TOTALVI, query.copy(), False)[0])
+    return max(rates)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("out")
@@ -87,6 +108,8 @@ def main():
         if name == "scvi_nb":
             results["encode"] = max(r[1] for r in rates)
         print(f"scvi-tools {name}: {results[f'train/{name}']:.0f} cell-epochs/s", file=sys.stderr)
+    results["train/totalvi"] = totalvi_rate(args)
+    print(f"scvi-tools totalvi: {results['train/totalvi']:.0f} cell-epochs/s", file=sys.stderr)
     kang = os.path.join(os.environ.get("PORTOLAN_TEST_DATA", "../shared/data"))
     if os.path.isdir(os.path.join(kang, "models", "kang_scanvi")):
         query = anndata.read_h5ad(os.path.join(kang, "counts", "split_kang_query_4donors.h5ad"))

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "core/base/status_macros.h"
+#include "core/kernels/first_layer_row.h"
 #include "core/kernels/gaussian.h"
 #include "core/kernels/layers.h"
 #include "core/kernels/stack_pass.h"
@@ -15,13 +16,13 @@ constexpr int64_t kRows = 64;
 
 class Encoder {
  public:
-  Encoder(const PackedNetworks& networks, const ColumnTables& columns, const CsrMatrix& counts)
+  Encoder(const PackedNetworks& networks, const ColumnTables& columns, const CellInputs& cells)
       : networks_(networks),
         columns_(columns),
-        counts_(counts),
+        codes_(cells.batch_codes),
+        first_(networks, cells),
         stack_(networks.encoder.stack, kRows),
-        heads_(kRows * networks.encoder.heads.stride()),
-        scratch_(networks.genes + kPanel) {
+        heads_(kRows * networks.encoder.heads.stride()) {
     if (!networks.labels.has_value()) return;
     const PackedLabels& labels = *networks.labels;
     mean_rows_ = ActiveRows(kRows, networks.latent);
@@ -30,14 +31,11 @@ class Encoder {
     if (!labels.classifier.layers.empty()) classifier_.emplace(labels.classifier, kRows);
   }
 
-  void Run(int64_t begin, int64_t rows, std::span<const int32_t> codes, const EncodedCells& out) {
+  void Run(int64_t begin, int64_t rows, const EncodedCells& out) {
     for (int64_t r = 0; r < rows; ++r) {
-      SparseRow(counts_.row_columns(begin + r), counts_.row_values(begin + r),
-                networks_.first_weight_t.data(), networks_.first_bias.data(),
-                networks_.first_width(), networks_.log1p_counts, scratch_.data(),
-                stack_.first() + r * stack_.stride(0));
+      first_.Run(begin + r, stack_.first() + r * stack_.stride(0));
     }
-    stack_.Forward(rows, columns_, codes.subspan(begin, rows));
+    stack_.Forward(rows, columns_, codes_.subspan(begin, rows));
     Multiply(networks_.encoder.heads, stack_.output(), rows, heads_.data());
     const int64_t latent = networks_.latent;
     const std::vector<float> no_noise(latent);
@@ -75,25 +73,26 @@ class Encoder {
 
   const PackedNetworks& networks_;
   const ColumnTables& columns_;
-  const CsrMatrix& counts_;
+  std::span<const int32_t> codes_;
+  FirstLayerRow first_;
   StackPass stack_;
   std::optional<StackPass> classifier_;
   ColumnTables no_columns_;
   ActiveRows mean_rows_;
   AlignedBuffer<float> heads_;
   AlignedBuffer<float> classes_;
-  AlignedBuffer<float> scratch_;
 };
 
 }  // namespace
 
 absl::Status EncodeCells(const PackedNetworks& networks, const ColumnTables& columns,
-                         const CsrMatrix& counts, std::span<const int32_t> codes,
-                         const CancelToken& cancel, const EncodedCells& out) {
-  Encoder encoder(networks, columns, counts);
-  for (int64_t begin = 0; begin < counts.rows(); begin += kRows) {
+                         const CellInputs& cells, const CancelToken& cancel,
+                         const EncodedCells& out) {
+  Encoder encoder(networks, columns, cells);
+  const int64_t rows = cells.counts.rows();
+  for (int64_t begin = 0; begin < rows; begin += kRows) {
     PORTOLAN_RETURN_IF_ERROR(cancel.Check());
-    encoder.Run(begin, std::min(kRows, counts.rows() - begin), codes, out);
+    encoder.Run(begin, std::min(kRows, rows - begin), out);
   }
   return absl::OkStatus();
 }

@@ -1,13 +1,11 @@
 #pragma once
 
-#include <cstdint>
 #include <span>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "core/base/cancellation.h"
 #include "core/kernels/packed_networks.h"
-#include "core/matrix/csr_matrix.h"
+#include "core/matrix/cell_inputs.h"
 
 namespace portolan {
 
@@ -18,11 +16,11 @@ struct EncodedCells {
   std::span<float> probabilities;
 };
 
-/// q(z|x) of cells in eval mode, and for SCANVI the classifier's probabilities at the means.
-/// `codes`: per cell, into the tables of `columns`. Counts are never made dense. Row i depends on
-/// cell i alone, bit for bit. Errors: kCancelled, at most a block of cells late.
+/// q(z|x) of cells in eval mode, and for SCANVI the classifier's probabilities at the means. Batch
+/// codes go into the tables of `columns`. Counts are never made dense. Row i depends on cell i
+/// alone, bit for bit. Errors: kCancelled, at most a block of cells late.
 absl::Status EncodeCells(const PackedNetworks& networks, const ColumnTables& columns,
-                         const CsrMatrix& counts, std::span<const int32_t> codes,
-                         const CancelToken& cancel, const EncodedCells& out);
+                         const CellInputs& cells, const CancelToken& cancel,
+                         const EncodedCells& out);
 
 }  // namespace portolan

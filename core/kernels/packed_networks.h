@@ -8,6 +8,7 @@
 #include "core/kernels/aligned_buffer.h"
 #include "core/kernels/likelihood.h"
 #include "core/kernels/packed_matrix.h"
+#include "core/kernels/proteins.h"
 
 namespace portolan {
 
@@ -49,19 +50,49 @@ struct PackedLabels {
   std::vector<float> log_prior;
 };
 
+/// `width` outputs of a branch's heads from `at` on, which is the start of a panel.
+struct PackedHead {
+  int64_t at = 0;
+  int64_t width = 0;
+  std::string batch_columns_key;  ///< empty without
+};
+
+/// An FC stack on z, then heads on [its output | z].
+struct PackedBranch {
+  PackedStack body;
+  PackedMatrix heads;
+  std::vector<PackedHead> parts;
+};
+
+/// TOTALVI's part; its decoder is here whole.
+struct PackedProteins {
+  int64_t proteins = 0;
+  BackgroundScale scale = BackgroundScale::kSoftplusFloor;
+  /// scvi-tools since 1.3.1: the encoder sees counts divided by 1 + their mean over the cell, the
+  /// KL weight applies to the protein reconstruction, too, and there is log_per_batch_efficiency.
+  bool cell_mean = true;
+  PackedBranch genes;        ///< scale, with -1e30 in the padding
+  PackedBranch back;         ///< mean of the log background, its scale
+  PackedBranch fore;         ///< foreground factor
+  PackedBranch mix;          ///< for ZINB the genes' dropout; mixing
+  std::vector<float> theta;  ///< dispersion per protein; empty where every batch has its own
+};
+
 struct PackedNetworks {
   int64_t genes = 0;
   int64_t latent = 0;
   bool log1p_counts = true;
-  std::vector<float> first_weight_t;  ///< (genes, width of the first encoder layer)
+  /// (genes, width of the first encoder layer); TOTALVI: (genes + proteins, the same)
+  std::vector<float> first_weight_t;
   std::vector<float> first_bias;
   PackedGaussian encoder;
-  PackedStack decoder;
-  /// Scale head with -1e30 in the padding; for ZINB the dropout head behind it.
+  PackedStack decoder;  ///< not of TOTALVI
+  /// Scale head with -1e30 in the padding; for ZINB the dropout head behind it. Not of TOTALVI.
   PackedMatrix gene_heads;
   CountLikelihood likelihood = CountLikelihood::kNb;
   std::vector<float> theta;  ///< dispersion per gene; empty where every batch has its own
   std::optional<PackedLabels> labels;
+  std::optional<PackedProteins> proteins;
 
   int64_t first_width() const { return encoder.stack.layers[0].width; }
 };

@@ -63,7 +63,7 @@ absl::Status EncodePacked(const Model& model, const CellInputs& cells, const Can
   out.mean.resize(out.cells * out.n_latent);
   out.variance.resize(out.cells * out.n_latent);
   out.probabilities.resize(out.cells * out.n_labels);
-  return EncodeCells(*model.packed(), columns.tables, cells.counts, cells.batch_codes, cancel,
+  return EncodeCells(*model.packed(), columns.tables, cells, cancel,
                      {out.mean, out.variance, out.probabilities});
 }
 

@@ -6,41 +6,23 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
+#include "core/kernels/first_layer_row.h"
 #include "core/model/sparse_layer.h"
 
 namespace portolan {
 namespace {
 
-// 1 + the mean over all features of a cell, by which TOTALVI divides since 1.3.1.
-float Divisor(const Architecture& a, std::span<const float> values, int64_t features) {
-  if (a.proteins->variant != TotalviVariant::kCellMean) return 1;
-  double sum = 0;
-  for (const float value : values) sum += value;
-  return static_cast<float>(1 + sum / static_cast<double>(features));
-}
-
 // [genes | proteins] of rows as the encoder sees them, before the logarithm.
 CsrMatrix JoinedRows(const Architecture& a, const CellInputs& cells,
                      std::span<const int64_t> rows) {
-  const int64_t proteins = a.proteins->n_proteins;
   CsrMatrix out;
-  out.cols = a.n_genes + proteins;
+  out.cols = a.n_genes + a.proteins->n_proteins;
+  JoinedRow joined;
   for (const int64_t row : rows) {
-    const auto genes = cells.counts.row_columns(row);
-    const auto counts = cells.counts.row_values(row);
-    const float divisor = Divisor(a, counts, a.n_genes);
-    out.columns.insert(out.columns.end(), genes.begin(), genes.end());
-    for (const float count : counts) out.values.push_back(count / divisor);
-    if (cells.proteins.n_proteins > 0) {
-      const std::span<const float> values(cells.proteins.values.data() + row * proteins,
-                                          static_cast<size_t>(proteins));
-      const float protein_divisor = Divisor(a, values, proteins);
-      for (int64_t i = 0; i < proteins; ++i) {
-        if (values[i] == 0) continue;
-        out.columns.push_back(static_cast<int32_t>(a.n_genes + i));
-        out.values.push_back(values[i] / protein_divisor);
-      }
-    }
+    JoinRow(cells, row, a.proteins->n_proteins, a.proteins->variant == TotalviVariant::kCellMean,
+            joined);
+    out.columns.insert(out.columns.end(), joined.features.begin(), joined.features.end());
+    out.values.insert(out.values.end(), joined.values.begin(), joined.values.end());
     out.row_offsets.push_back(out.nonzeros());
   }
   return out;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "core/model/host_copy.h"
@@ -67,6 +68,12 @@ void PackBatchNorm(const BatchNorm& norm, PackedLayer& layer) {
   }
 }
 
+// Key of a layer's batch columns; empty without.
+std::string ColumnsKey(const FcStack& stack, size_t layer) {
+  if (stack.covariate != Covariate::kBatch || !stack.layers[layer].columns.defined()) return "";
+  return absl::StrCat(stack.path, ".fc_layers.Layer ", layer, ".0.weight");
+}
+
 PackedStack PackStack(const FcStack& stack, bool with_first) {
   PackedStack packed;
   packed.layer_norm = stack.layer_norm;
@@ -79,9 +86,7 @@ PackedStack PackStack(const FcStack& stack, bool with_first) {
     if (stack.covariate == Covariate::kLabel && layer.columns.defined()) {
       out.label_columns = Floats(layer.columns);
     }
-    if (stack.covariate == Covariate::kBatch && layer.columns.defined()) {
-      out.batch_columns_key = absl::StrCat(stack.path, ".fc_layers.Layer ", i, ".0.weight");
-    }
+    out.batch_columns_key = ColumnsKey(stack, i);
     packed.layers.push_back(std::move(out));
   }
   return packed;
@@ -112,6 +117,46 @@ PackedLabels PackLabels(const LabelNetworks& networks, int64_t labels) {
   return packed;
 }
 
+PackedBranch PackBranch(const FcStack& body, const std::vector<const FcStack*>& heads,
+                        float pad_bias = 0) {
+  PackedBranch packed;
+  packed.body = PackStack(body, /*with_first=*/true);
+  Parts parts;
+  int64_t at = 0;
+  for (const FcStack* head : heads) {
+    const FcLayer& layer = head->layers[0];
+    parts.Add(layer.weight, layer.bias, pad_bias);
+    packed.parts.push_back({at, layer.weight.size(0), ColumnsKey(*head, 0)});
+    at += PaddedWidth(layer.weight.size(0));
+  }
+  packed.heads = parts.PanelAligned();
+  return packed;
+}
+
+BackgroundScale ScaleOf(TotalviVariant variant) {
+  if (variant == TotalviVariant::kExp) return BackgroundScale::kExp;
+  return variant == TotalviVariant::kSoftplus ? BackgroundScale::kSoftplus
+                                              : BackgroundScale::kSoftplusFloor;
+}
+
+PackedProteins PackProteins(const ProteinArchitecture& a, const FcStack& gene_body,
+                            const ProteinNetworks& networks) {
+  PackedProteins packed;
+  packed.proteins = a.n_proteins;
+  packed.scale = ScaleOf(a.variant);
+  packed.cell_mean = a.variant == TotalviVariant::kCellMean;
+  packed.genes = PackBranch(gene_body, {&networks.gene_scale}, kNoGene);
+  packed.back = PackBranch(networks.back_body, {&networks.back_mean, &networks.back_std});
+  packed.fore = PackBranch(networks.fore_body, {&networks.fore_scale});
+  std::vector<const FcStack*> mix = {&networks.mixing};
+  if (!networks.gene_dropout.layers.empty()) mix.insert(mix.begin(), &networks.gene_dropout);
+  packed.mix = PackBranch(networks.mix_body, mix);
+  if (a.dispersion == ProteinDispersion::kProtein) {
+    packed.theta = Floats(at::exp(networks.py_r));
+  }
+  return packed;
+}
+
 CountLikelihood LikelihoodOf(GeneLikelihood likelihood) {
   if (likelihood == GeneLikelihood::kZinb) return CountLikelihood::kZinb;
   return likelihood == GeneLikelihood::kNb ? CountLikelihood::kNb : CountLikelihood::kPoisson;
@@ -121,9 +166,7 @@ CountLikelihood LikelihoodOf(GeneLikelihood likelihood) {
 
 bool KernelsKnow(const ModelDescription& description) {
   const Architecture& a = description.architecture;
-  return (description.model_class == ModelClass::kScvi ||
-          description.model_class == ModelClass::kScanvi) &&
-         (a.gene_likelihood == GeneLikelihood::kNb || a.gene_likelihood == GeneLikelihood::kZinb ||
+  return (a.gene_likelihood == GeneLikelihood::kNb || a.gene_likelihood == GeneLikelihood::kZinb ||
           a.gene_likelihood == GeneLikelihood::kPoisson) &&
          (a.dispersion == Dispersion::kGene || a.dispersion == Dispersion::kGeneBatch) &&
          a.latent_distribution == LatentDistribution::kNormal && !a.batch_embedding &&
@@ -141,9 +184,13 @@ std::shared_ptr<const PackedNetworks> PackNetworks(const ModelDescription& descr
   packed->first_weight_t = Floats(networks.first_weight_t);
   packed->first_bias = Floats(networks.z_encoder.stack.layers[0].bias);
   packed->encoder = PackGaussian(networks.z_encoder, /*with_first=*/false);
-  packed->decoder = PackStack(networks.px_decoder, /*with_first=*/true);
   packed->likelihood = LikelihoodOf(a.gene_likelihood);
   if (a.dispersion == Dispersion::kGene) packed->theta = Floats(at::exp(networks.px_r));
+  if (networks.proteins.has_value()) {
+    packed->proteins = PackProteins(*a.proteins, networks.px_decoder, *networks.proteins);
+    return packed;
+  }
+  packed->decoder = PackStack(networks.px_decoder, /*with_first=*/true);
   Parts heads;
   heads.Add(networks.px_scale.weight, networks.px_scale.bias, kNoGene);
   if (packed->likelihood == CountLikelihood::kZinb) {

@@ -11,8 +11,8 @@
 
 namespace portolan {
 
-/// Whether core/kernels can encode with a model of this description and compute its loss: SCVI or
-/// SCANVI that reads counts and batch alone, counts distributed by NB, ZINB or Poisson. Everything
+/// Whether core/kernels can encode with a model of this description and compute its loss: one that
+/// reads counts, proteins and batch alone, counts distributed by NB, ZINB or Poisson. Everything
 /// else goes by LibTorch.
 bool KernelsKnow(const ModelDescription& description);
 

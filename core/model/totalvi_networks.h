@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "core/archive/saved_model.h"
+#include "core/kernels/batch_tables.h"
 #include "core/model/layers.h"
 #include "core/model/network_loader.h"
 #include "core/model/tensor_refs.h"
@@ -37,10 +38,6 @@ struct ProteinNetworks {
   FcStack gene_dropout;  ///< px_dropout_decoder_gene, on mix_body; no layers unless zinb
   FcStack mixing;        ///< py_background_decoder, on mix_body
 };
-
-/// The key under which an extension holds `measured` for its batches. It is no tensor of a state
-/// dict: scvi-tools keeps it in the registry.
-inline constexpr char kProteinMaskKey[] = "protein_batch_mask";
 
 /// kUnimplemented for what is read but not served (a panel key, labels that share a dispersion).
 absl::Status CheckTotalviServed(const ModelDescription& description);

@@ -1,84 +1,77 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "core/archive/host_tensor.h"
 #include "core/base/work_sharing.h"
-#include "core/kernels/count_terms.h"
-#include "core/kernels/network_pass.h"
 #include "core/kernels/packed_networks.h"
-#include "core/matrix/csr_matrix.h"
+#include "core/matrix/cell_inputs.h"
 #include "core/model/noise.h"
+#include "core/surgery/options.h"
 
 namespace portolan {
-
-/// Batch columns for the layers of the networks, indexed by the cells' batch codes.
-struct NetworkColumns {
-  ColumnTables encoder;
-  ColumnTables decoder;
-};
 
 /// Terms of the loss of some cells, and its gradient.
 struct CellLosses {
   std::vector<float> reconstruction;
+  std::vector<float> proteins;  ///< their part of it; empty unless TOTALVI
   std::vector<float> kl;
-  /// Cells x gradient_width(): by the batch columns of every layer that has some, encoder first.
+  std::vector<float> loss;  ///< what the gradient is of
+  /// Cells x the widths of all tables of TrainedTables, in their order.
   std::vector<float> gradient;
 };
 
-/// The loss of cells by core/kernels. What is frozen is computed once per cell and kept: the first
-/// encoder layer, and the terms of the likelihood that depend on counts and dispersion alone. Cells
-/// are computed in fixed blocks, one thread each at a time. Used by one thread, which may let others
-/// take part.
+/// The loss of cells as a function of the batch columns, by core/kernels. Cells are computed in
+/// fixed blocks, one thread each at a time. Used by one thread, which may let others take part.
 class KernelLoss {
  public:
-  /// `theta`: one dispersion for all cells, or one for every batch code. References outlive this.
-  KernelLoss(const PackedNetworks& networks, const CsrMatrix& counts,
-             std::span<const int32_t> codes, const std::vector<std::vector<float>>& theta,
-             NoiseSource& noise);
+  /// `frozen`: every table of FrozenTables, (batches, width). The batch codes of `cells` count its
+  /// rows. What the arguments refer to outlives this, `frozen` excepted. `precision`: bf16 not for
+  /// TOTALVI.
+  static std::unique_ptr<KernelLoss> Create(const PackedNetworks& networks, const CellInputs& cells,
+                                            const std::map<std::string, HostTensor>& frozen,
+                                            NoiseSource& noise,
+                                            Precision precision = Precision::kFloat32);
+  virtual ~KernelLoss() = default;
 
   /// From now on the threads of `sharing`, which outlives this, compute blocks, too.
   void ShareWork(WorkSharing& sharing);
 
-  /// `use`: kLatentNoise or kElboNoise. The gradient is that of reconstruction + kl_weight * kl,
-  /// cell by cell; it is left alone unless asked for.
-  void Run(std::span<const int64_t> rows, const NetworkColumns& columns, RandomUse use,
+  /// `tables`: the values of every table of TrainedTables, indexed by batch codes. `use`:
+  /// kLatentNoise or kElboNoise. The gradient is that of every cell's loss; it is left alone unless
+  /// asked for.
+  void Run(std::span<const int64_t> rows, std::span<const float* const> tables, RandomUse use,
            float kl_weight, bool gradients, CellLosses& out);
 
-  int64_t gradient_width() const { return gradient_width_; }
-
- private:
-  // What a thread needs for a block.
-  struct Lane {
-    explicit Lane(const PackedNetworks& networks) : pass(networks) {}
-    NetworkPass pass;
-    std::vector<float> latent_noise;
-    std::vector<float> label_noise;
-  };
+ protected:
   struct Request {
-    const NetworkColumns& columns;
+    std::span<const float* const> tables;
     RandomUse use;
     float kl_weight;
     bool gradients;
   };
 
-  void RunBlock(std::span<const int64_t> rows, const Request& request, int64_t at, Lane& lane,
-                CellLosses& out);
+  KernelLoss(const PackedNetworks& networks, int64_t block);
 
-  const PackedNetworks& networks_;
-  const CsrMatrix& counts_;
-  std::span<const int32_t> codes_;
-  NoiseSource& noise_;
-  std::vector<GeneDispersion> dispersions_;
-  std::vector<float> first_;  // (cells, first width)
-  std::vector<float> count_terms_;
-  std::vector<float> totals_;
+  /// From now on `workers` threads may run blocks at once.
+  virtual void TakeWorkers(int64_t workers) = 0;
+  /// Fills in `out`, whose vectors are long enough, from cell `at` on.
+  virtual void RunBlock(std::span<const int64_t> rows, const Request& request, int64_t at,
+                        int64_t worker, CellLosses& out) = 0;
+
+  int64_t gradient_width() const { return gradient_width_; }
+
+ private:
+  int64_t block_;
   int64_t gradient_width_ = 0;
+  bool proteins_;
   WorkSharing alone_{nullptr};
   WorkSharing* sharing_ = &alone_;
-  std::vector<std::unique_ptr<Lane>> lanes_;  // by worker; taken when first needed
 };
 
 }  // namespace portolan

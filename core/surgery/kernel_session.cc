@@ -7,23 +7,40 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
+#include "core/kernels/batch_tables.h"
 #include "core/kernels/layers.h"
 #include "core/surgery/freeze_policy.h"
 
 namespace portolan {
 namespace {
 
-constexpr char kDispersionKey[] = "px_r";
-
-bool HasBatchNorm(const PackedStack& stack) {
-  return std::any_of(stack.layers.begin(), stack.layers.end(),
-                     [](const PackedLayer& layer) { return layer.scale.size() > 0; });
+// The stacks of the networks, in any order.
+std::vector<const PackedStack*> Stacks(const PackedNetworks& n) {
+  std::vector<const PackedStack*> stacks = {&n.encoder.stack, &n.decoder};
+  if (n.labels.has_value()) {
+    const PackedLabels& labels = *n.labels;
+    stacks.insert(stacks.end(),
+                  {&labels.classifier, &labels.encoder_z2.stack, &labels.decoder_z1.stack});
+  }
+  if (n.proteins.has_value()) {
+    const PackedProteins& p = *n.proteins;
+    stacks.insert(stacks.end(), {&p.genes.body, &p.back.body, &p.fore.body, &p.mix.body});
+  }
+  return stacks;
 }
 
-bool ColumnsTrain(const PackedStack& stack, const FreezeFlags& freeze) {
-  return std::all_of(stack.layers.begin(), stack.layers.end(), [&](const PackedLayer& layer) {
-    return layer.batch_columns_key.empty() ||
-           PolicyOf(layer.batch_columns_key, freeze).columns_trained;
+bool HasBatchNorm(const PackedNetworks& networks) {
+  const std::vector<const PackedStack*> stacks = Stacks(networks);
+  return std::any_of(stacks.begin(), stacks.end(), [](const PackedStack* stack) {
+    return std::any_of(stack->layers.begin(), stack->layers.end(),
+                       [](const PackedLayer& layer) { return layer.scale.size() > 0; });
+  });
+}
+
+bool ColumnsTrain(const PackedNetworks& networks, const FreezeFlags& freeze) {
+  const std::vector<BatchTable> tables = TrainedTables(networks);
+  return std::all_of(tables.begin(), tables.end(), [&](const BatchTable& table) {
+    return PolicyOf(table.key, freeze).columns_trained;
   });
 }
 
@@ -47,15 +64,8 @@ bool LoadInto(const TensorBundle& bundle, const std::string& name, std::vector<i
 }  // namespace
 
 bool LossByKernels(const Model& model) {
-  if (model.packed() == nullptr) return false;
-  const PackedNetworks& networks = *model.packed();
-  if (!model.description().architecture.use_observed_lib_size ||
-      HasBatchNorm(networks.encoder.stack) || HasBatchNorm(networks.decoder)) {
-    return false;
-  }
-  return !networks.labels.has_value() || (!HasBatchNorm(networks.labels->classifier) &&
-                                          !HasBatchNorm(networks.labels->encoder_z2.stack) &&
-                                          !HasBatchNorm(networks.labels->decoder_z1.stack));
+  return model.packed() != nullptr && model.description().architecture.use_observed_lib_size &&
+         !HasBatchNorm(*model.packed());
 }
 
 bool TrainsByKernels(const Model& model, const TrainingCells& cells, const FreezeFlags& freeze,
@@ -63,38 +73,24 @@ bool TrainsByKernels(const Model& model, const TrainingCells& cells, const Freez
   if (!LossByKernels(model)) return false;
   const PackedNetworks& networks = *model.packed();
   const Architecture& a = model.description().architecture;
-  const bool dropout =
-      a.dropout_rate > 0 || (networks.labels.has_value() && a.classifier_dropout > 0);
+  const bool dropout = a.dropout_rate > 0 ||
+                       (networks.labels.has_value() && a.classifier_dropout > 0) ||
+                       (a.proteins.has_value() && a.proteins->dropout_decoder > 0);
   const auto& labels = cells.annotations.labels;
   return OnlyColumnsTrain(freeze) && (freeze.freeze_dropout || !dropout) &&
-         adam.weight_decay == 0 && ColumnsTrain(networks.encoder.stack, freeze) &&
-         ColumnsTrain(networks.decoder, freeze) &&
+         adam.weight_decay == 0 && ColumnsTrain(networks, freeze) &&
          // The trainer leaves a lone label out.
          std::count_if(labels.begin(), labels.end(), [](int32_t code) { return code >= 0; }) < 2;
 }
 
 absl::StatusOr<std::unique_ptr<TrainingSession>> KernelSession::Create(
     const Model& model, const TrainingCells& cells,
-    const std::map<std::string, HostTensor>& columns, const AdamOptions& adam, NoiseSource& noise) {
+    const std::map<std::string, HostTensor>& columns, const AdamOptions& adam, NoiseSource& noise,
+    Precision precision) {
   std::unique_ptr<KernelSession> session(new KernelSession(cells, adam));
-  const PackedNetworks& networks = *model.packed();
-  session->networks_ = &networks;
-  PORTOLAN_RETURN_IF_ERROR(session->TakeColumns(networks, columns));
-  std::vector<std::vector<float>> theta;
-  if (!networks.theta.empty()) {
-    theta.push_back(networks.theta);
-  } else {
-    const auto logs = session->not_trained_.at(kDispersionKey).floats();
-    for (size_t batch = 0; batch < cells.batches.size(); ++batch) {
-      std::vector<float> values;
-      for (int64_t g = 0; g < networks.genes; ++g) {
-        values.push_back(std::exp(logs[batch * networks.genes + g]));
-      }
-      theta.push_back(std::move(values));
-    }
-  }
+  PORTOLAN_RETURN_IF_ERROR(session->TakeColumns(*model.packed(), columns));
   session->loss_ =
-      std::make_unique<KernelLoss>(networks, cells.counts, cells.batch_codes, theta, noise);
+      KernelLoss::Create(*model.packed(), cells.inputs(), session->frozen_, noise, precision);
   return session;
 }
 
@@ -108,36 +104,26 @@ absl::Status KernelSession::TakeColumns(const PackedNetworks& networks,
     }
     return it->second;
   };
-  for (const PackedStack* stack : {&networks.encoder.stack, &networks.decoder}) {
-    for (const PackedLayer& layer : stack->layers) {
-      if (layer.batch_columns_key.empty()) continue;
-      PORTOLAN_ASSIGN_OR_RETURN(const HostTensor values,
-                                take(layer.batch_columns_key, layer.width));
-      Slot slot{layer.batch_columns_key, layer.width};
-      slot.values.assign(values.floats().begin(), values.floats().end());
-      slot.gradient.resize(slot.values.size());
-      slot.mean.resize(slot.values.size());
-      slot.square.resize(slot.values.size());
-      slots_.push_back(std::move(slot));
-    }
+  for (const BatchTable& table : TrainedTables(networks)) {
+    PORTOLAN_ASSIGN_OR_RETURN(const HostTensor values, take(table.key, table.width));
+    Slot slot{table.key, table.width, gradient_width_};
+    slot.values.assign(values.floats().begin(), values.floats().end());
+    slot.gradient.resize(slot.values.size());
+    slot.mean.resize(slot.values.size());
+    slot.square.resize(slot.values.size());
+    slots_.push_back(std::move(slot));
+    gradient_width_ += table.width;
   }
-  if (networks.theta.empty()) {
-    PORTOLAN_ASSIGN_OR_RETURN(not_trained_[kDispersionKey], take(kDispersionKey, networks.genes));
+  for (const BatchTable& table : FrozenTables(networks)) {
+    PORTOLAN_ASSIGN_OR_RETURN(frozen_[table.key], take(table.key, table.width));
   }
   return absl::OkStatus();
 }
 
-NetworkColumns KernelSession::Columns() const {
-  NetworkColumns columns;
-  size_t next = 0;
-  const auto add = [&](const PackedStack& stack, ColumnTables& tables) {
-    for (const PackedLayer& layer : stack.layers) {
-      tables.push_back(layer.batch_columns_key.empty() ? nullptr : slots_[next++].values.data());
-    }
-  };
-  add(networks_->encoder.stack, columns.encoder);
-  add(networks_->decoder, columns.decoder);
-  return columns;
+std::vector<const float*> KernelSession::Columns() const {
+  std::vector<const float*> tables;
+  for (const Slot& slot : slots_) tables.push_back(slot.values.data());
+  return tables;
 }
 
 absl::StatusOr<StepResult> KernelSession::Step(std::span<const int64_t> rows, double kl_weight,
@@ -146,10 +132,9 @@ absl::StatusOr<StepResult> KernelSession::Step(std::span<const int64_t> rows, do
   loss_->Run(rows, Columns(), RandomUse::kLatentNoise, weight, /*gradients=*/true, losses_);
   StepResult result;
   result.reconstruction = losses_.reconstruction;
+  result.proteins = losses_.proteins;
   result.kl = losses_.kl;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    result.loss += losses_.reconstruction[i] + weight * losses_.kl[i];
-  }
+  for (const float loss : losses_.loss) result.loss += loss;
   result.loss /= static_cast<double>(rows.size());
   if (!std::isfinite(result.loss)) {
     return absl::AbortedError(
@@ -169,19 +154,56 @@ absl::StatusOr<StepResult> KernelSession::StepLabelled(std::span<const int64_t> 
   return Step(rows, kl_weight, learning_rate);
 }
 
+void KernelSession::ShareWork(WorkSharing& sharing) {
+  sharing_ = &sharing;
+  loss_->ShareWork(sharing);
+}
+
+template <typename Work>
+void KernelSession::ForColumns(const Work& work) {
+  // Less is not worth a second thread.
+  constexpr int64_t kColumns = 2048;
+  sharing_->ForEach((gradient_width_ + kColumns - 1) / kColumns, [&](int64_t part, int64_t) {
+    const int64_t begin = part * kColumns;
+    for (Slot& slot : slots_) {
+      const int64_t from = std::max(begin - slot.offset, int64_t{0});
+      const int64_t to = std::min(begin + kColumns - slot.offset, slot.width);
+      if (from < to) work(slot, from, to);
+    }
+  });
+}
+
 // The mean over the rows, summed in their order.
 void KernelSession::SumGradients(std::span<const int64_t> rows) {
   const float share = 1.0f / static_cast<float>(rows.size());
-  int64_t offset = 0;
-  for (Slot& slot : slots_) {
-    std::fill(slot.gradient.begin(), slot.gradient.end(), 0.0f);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      AddTo(slot.gradient.data() + cells_.batch_codes[rows[i]] * slot.width,
-            losses_.gradient.data() + i * loss_->gradient_width() + offset, slot.width);
+  const auto batches = static_cast<int64_t>(cells_.batches.size());
+  ForColumns([&](Slot& slot, int64_t from, int64_t to) {
+    for (int64_t batch = 0; batch < batches; ++batch) {
+      float* sum = slot.gradient.data() + batch * slot.width;
+      std::fill(sum + from, sum + to, 0.0f);
     }
-    for (float& value : slot.gradient) value *= share;
-    offset += slot.width;
-  }
+    for (size_t i = 0; i < rows.size(); ++i) {
+      AddTo(slot.gradient.data() + cells_.batch_codes[rows[i]] * slot.width + from,
+            losses_.gradient.data() + i * gradient_width_ + slot.offset + from, to - from);
+    }
+    for (int64_t batch = 0; batch < batches; ++batch) {
+      float* sum = slot.gradient.data() + batch * slot.width;
+      for (int64_t j = from; j < to; ++j) sum[j] *= share;
+    }
+  });
+}
+
+void KernelSession::AddSquares(std::span<const int64_t> rows, std::vector<double>& squares) {
+  const auto batches = static_cast<int64_t>(cells_.batches.size());
+  ForColumns([&](const Slot& slot, int64_t from, int64_t to) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      // Parameters() has all batches of a slot one after the other.
+      double* sum =
+          squares.data() + slot.offset * batches + cells_.batch_codes[rows[i]] * slot.width;
+      const float* gradient = losses_.gradient.data() + i * gradient_width_ + slot.offset;
+      for (int64_t j = from; j < to; ++j) sum[j] += static_cast<double>(gradient[j]) * gradient[j];
+    }
+  });
 }
 
 // torch's Adam; see core/surgery/adam.h.
@@ -237,10 +259,9 @@ absl::Status KernelSession::AddLossAndGradient(std::span<const int64_t> rows, do
   for (size_t at = 0; at < rows.size(); at += kBlock) {
     const auto block = rows.subspan(at, std::min(kBlock, rows.size() - at));
     loss_->Run(block, Columns(), RandomUse::kLatentNoise, weight, /*gradients=*/true, losses_);
-    for (size_t i = 0; i < block.size(); ++i) {
-      sum.loss += losses_.reconstruction[i] + weight * losses_.kl[i];
-    }
+    for (const float loss : losses_.loss) sum.loss += loss;
     SumGradients(block);
+    if (sum.squares.size() == sum.gradient.size()) AddSquares(block, sum.squares);
     size_t next = 0;
     const auto share = static_cast<double>(block.size());
     for (const Slot& slot : slots_) {
@@ -253,7 +274,7 @@ absl::Status KernelSession::AddLossAndGradient(std::span<const int64_t> rows, do
 absl::StatusOr<Extension> KernelSession::Extract() const {
   Extension extension;
   extension.batches = cells_.batches;
-  extension.columns = not_trained_;
+  extension.columns = frozen_;
   const auto batches = static_cast<int64_t>(cells_.batches.size());
   for (const Slot& slot : slots_) {
     extension.columns[slot.key] = HostTensor::FromFloats({batches, slot.width}, slot.values);

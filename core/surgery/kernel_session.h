@@ -11,7 +11,7 @@
 namespace portolan {
 
 /// Whether KernelLoss knows the model's loss: a model that core/kernels know, without batch norm
-/// and with an observed library. Labelled cells are beyond it.
+/// and with an observed library. Labelled cells and an adversary are beyond it.
 bool LossByKernels(const Model& model);
 
 /// Whether KernelSession can train this: a model of LossByKernels; flags under which nothing but
@@ -27,10 +27,10 @@ class KernelSession final : public TrainingSession {
   /// As TrainingSession::Create. REQUIRES: TrainsByKernels.
   static absl::StatusOr<std::unique_ptr<TrainingSession>> Create(
       const Model& model, const TrainingCells& cells,
-      const std::map<std::string, HostTensor>& columns, const AdamOptions& adam,
-      NoiseSource& noise);
+      const std::map<std::string, HostTensor>& columns, const AdamOptions& adam, NoiseSource& noise,
+      Precision precision = Precision::kFloat32);
 
-  void ShareWork(WorkSharing& sharing) override { loss_->ShareWork(sharing); }
+  void ShareWork(WorkSharing& sharing) override;
   absl::StatusOr<StepResult> Step(std::span<const int64_t> rows, double kl_weight,
                                   double learning_rate) override;
   /// kUnimplemented with labelled rows.
@@ -52,6 +52,7 @@ class KernelSession final : public TrainingSession {
   struct Slot {
     std::string key;
     int64_t width = 0;
+    int64_t offset = 0;  // in a cell's gradient
     std::vector<float> values;
     std::vector<float> gradient;
     std::vector<float> mean;
@@ -63,16 +64,23 @@ class KernelSession final : public TrainingSession {
 
   absl::Status TakeColumns(const PackedNetworks& networks,
                            const std::map<std::string, HostTensor>& start);
-  NetworkColumns Columns() const;
+  std::vector<const float*> Columns() const;
+  /// Calls work(slot, begin, end) for ranges of a slot's columns that together are all,
+  /// perhaps on several threads.
+  template <typename Work>
+  void ForColumns(const Work& work);
   void SumGradients(std::span<const int64_t> rows);
+  void AddSquares(std::span<const int64_t> rows, std::vector<double>& squares);
   void AdamStep(double learning_rate);
 
   const TrainingCells& cells_;
   AdamOptions adam_;
-  const PackedNetworks* networks_ = nullptr;
-  std::vector<Slot> slots_;                        // in the order of CellLosses::gradient
-  std::map<std::string, HostTensor> not_trained_;  // px_r per batch
+  std::vector<Slot> slots_;                   // TrainedTables
+  std::map<std::string, HostTensor> frozen_;  // FrozenTables
+  int64_t gradient_width_ = 0;                // of all slots
   std::unique_ptr<KernelLoss> loss_;
+  WorkSharing alone_{nullptr};
+  WorkSharing* sharing_ = &alone_;
   CellLosses losses_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -39,7 +40,7 @@ class NewtonRun {
         session_, TrainingSession::Create(
                       model, cells_,
                       InitialColumns(model, cells_, options_.seed, ColumnStart::kReferenceMean),
-                      options_.freeze, options_.adam, noise_));
+                      options_.freeze, options_.adam, noise_, std::nullopt, options_.precision));
     session_->ShareWork(sharing_);
     if (hooks_.resume_from.has_value()) {
       PORTOLAN_RETURN_IF_ERROR(Resume(*hooks_.resume_from));

@@ -62,8 +62,8 @@ struct NewtonOptions {
   double damping = 1e-3;
 };
 
-/// Of the products of gradients with the decoder's gene heads (core/kernels/bf16_matrix.h). The loss
-/// is always computed in float32.
+/// Of the products of gradients with the decoder's gene heads (core/kernels/bf16_matrix.h). The
+/// loss is always computed in float32.
 enum class Precision { kFloat32, kBf16 };
 
 /// Everything that decides the numbers of one training run, beside its data.

@@ -234,7 +234,7 @@ class Run {
       optimizers_ = 2;
     }
     return TrainingSession::Create(*trained, cells_, columns, options_.freeze, options_.adam,
-                                   noise_, adversary);
+                                   noise_, adversary, options_.precision);
   }
 
   const TrainingCells& cells_;

@@ -7,12 +7,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/field_error.h"
 #include "core/base/status_macros.h"
+#include "core/kernels/batch_tables.h"
+#include "core/kernels/bf16_matrix.h"
 #include "core/model/annotations.h"
 #include "core/model/first_layer.h"
 #include "core/model/host_copy.h"
 #include "core/model/networks.h"
-#include "core/model/pack_networks.h"
 #include "core/model/torch_runtime.h"
 #include "core/surgery/autograd_session.h"
 #include "core/surgery/elbo.h"
@@ -24,16 +26,6 @@
 namespace portolan {
 namespace {
 
-// Dispersions per batch, computed as KernelSession does.
-std::vector<std::vector<float>> ThetaOf(const at::Tensor& logs) {
-  std::vector<std::vector<float>> theta;
-  for (int64_t batch = 0; batch < logs.size(0); ++batch) {
-    theta.push_back(ToVector(logs[batch]));
-    for (float& value : theta.back()) value = std::exp(value);
-  }
-  return theta;
-}
-
 bool ElboByKernels(const Model& model, const CellInputs& cells) {
   const auto& labels = cells.annotations.labels;
   return LossByKernels(model) &&
@@ -44,19 +36,36 @@ absl::Status KernelElbo(const Model& model, const CellInputs& cells, std::span<c
                         NoiseSource& noise, const CancelToken& cancel, std::vector<double>& out) {
   constexpr size_t kBlock = 1024;
   const PackedNetworks& networks = *model.packed();
-  const BatchColumns encoder = BatchColumnsOf(model.networks().z_encoder.stack);
-  const BatchColumns decoder = BatchColumnsOf(model.networks().px_decoder);
-  std::vector<std::vector<float>> theta = {networks.theta};
-  if (networks.theta.empty()) theta = ThetaOf(model.networks().px_r);
-  KernelLoss loss(networks, cells.counts, cells.batch_codes, theta, noise);
+  std::map<std::string, HostTensor> columns;
+  ModelNetworks all = model.networks();
+  for (const TensorRef& ref : Tensors(all)) {
+    if (ref.role == TensorRole::kBatchColumns) columns[ref.key] = ToHost(*ref.tensor);
+  }
+  const auto loss = KernelLoss::Create(networks, cells, columns, noise);
+  std::vector<const float*> tables;
+  for (const BatchTable& table : TrainedTables(networks)) {
+    tables.push_back(columns.at(table.key).floats().data());
+  }
   CellLosses losses;
   for (size_t at = 0; at < rows.size(); at += kBlock) {
     PORTOLAN_RETURN_IF_ERROR(cancel.Check());
-    loss.Run(rows.subspan(at, std::min(kBlock, rows.size() - at)), {encoder.tables, decoder.tables},
-             RandomUse::kElboNoise, 1.0f, /*gradients=*/false, losses);
+    loss->Run(rows.subspan(at, std::min(kBlock, rows.size() - at)), tables, RandomUse::kElboNoise,
+              1.0f, /*gradients=*/false, losses);
     for (size_t i = 0; i < losses.kl.size(); ++i) {
       out.push_back(losses.reconstruction[i] + losses.kl[i]);
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBf16(const Model& model, bool kernels) {
+  if (!Bf16Matrix::Supported()) {
+    return InvalidField("precision", "bf16",
+                        "The server's processor has no AVX512-BF16; use float32");
+  }
+  if (!kernels || model.packed()->proteins.has_value()) {
+    return InvalidField("precision", "bf16",
+                        "Only SCVI and SCANVI can, with the default freeze flags; use float32");
   }
   return absl::OkStatus();
 }
@@ -66,11 +75,15 @@ absl::Status KernelElbo(const Model& model, const CellInputs& cells, std::span<c
 absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Create(
     const Model& model, const TrainingCells& cells,
     const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
-    const AdamOptions& adam, NoiseSource& noise, const std::optional<AdversaryOptions>& adversary) {
+    const AdamOptions& adam, NoiseSource& noise, const std::optional<AdversaryOptions>& adversary,
+    Precision precision) {
   PORTOLAN_RETURN_IF_ERROR(
       CheckBatchCodes(cells.batch_codes, static_cast<int64_t>(cells.batches.size())));
-  if (!adversary.has_value() && TrainsByKernels(model, cells, freeze, adam)) {
-    return KernelSession::Create(model, cells, columns, adam, noise);
+  PORTOLAN_RETURN_IF_ERROR(CheckProteins(model.networks(), cells.inputs()));
+  const bool kernels = !adversary.has_value() && TrainsByKernels(model, cells, freeze, adam);
+  if (precision == Precision::kBf16) PORTOLAN_RETURN_IF_ERROR(CheckBf16(model, kernels));
+  if (kernels) {
+    return KernelSession::Create(model, cells, columns, adam, noise, precision);
   }
   return AutogradSession::Create(model, cells, columns, freeze, adam, noise, adversary);
 }

@@ -45,16 +45,18 @@ struct LossSum {
 class TrainingSession {
  public:
   /// Extends `model` by the batches of `cells` with `columns` as start values (InitialColumns).
-  /// `adversary`: TOTALVI only. `cells` and `noise` outlive the session.
+  /// `adversary`: TOTALVI only. `cells` and `noise` outlive the session. InvalidField("precision")
+  /// if bf16 is not to be had.
   static absl::StatusOr<std::unique_ptr<TrainingSession>> Create(
       const Model& model, const TrainingCells& cells,
       const std::map<std::string, HostTensor>& columns, const FreezeFlags& freeze,
       const AdamOptions& adam, NoiseSource& noise,
-      const std::optional<AdversaryOptions>& adversary = std::nullopt);
+      const std::optional<AdversaryOptions>& adversary = std::nullopt,
+      Precision precision = Precision::kFloat32);
   virtual ~TrainingSession() = default;
 
-  /// Lets the threads of `sharing`, which outlives the session, take part. The bits do not depend on
-  /// it. A session that cannot divide its work ignores it.
+  /// Lets the threads of `sharing`, which outlives the session, take part. The bits do not depend
+  /// on it. A session that cannot divide its work ignores it.
   virtual void ShareWork(WorkSharing& /*sharing*/) {}
 
   /// One Adam step on a minibatch. kAborted naming the loss if it is not finite.

@@ -194,13 +194,13 @@ TEST_P(NetworkPassTest, ACellsNumbersDoNotDependOnTheBlock) {
 TEST_P(NetworkPassTest, EncodedCellsDoNotDependOnTheirCompany) {
   std::vector<int32_t> codes(kCells);
   for (int64_t i = 0; i < kCells; ++i) codes[i] = static_cast<int32_t>(i % kBatches);
-  const auto encode = [&](const CsrMatrix& counts, std::span<const int32_t> own) {
+  const auto encode = [&](const CsrMatrix& counts, const std::vector<int32_t>& own) {
     const int64_t n = counts.rows();
     const int64_t labels = networks_.labels.has_value() ? kLabels : 0;
     std::vector<float> mean(n * kLatent);
     std::vector<float> variance(n * kLatent);
     std::vector<float> probabilities(n * labels);
-    EXPECT_TRUE(EncodeCells(networks_, Tables(0), counts, own, CancelToken(),
+    EXPECT_TRUE(EncodeCells(networks_, Tables(0), {counts, own}, CancelToken(),
                             {mean, variance, probabilities})
                     .ok());
     mean.insert(mean.end(), variance.begin(), variance.end());
@@ -209,7 +209,7 @@ TEST_P(NetworkPassTest, EncodedCellsDoNotDependOnTheirCompany) {
   const std::vector<float> all = encode(counts_, codes);
   for (const int64_t i : {0, 3, 39}) {
     const int64_t rows[] = {i};
-    const std::vector<float> one = encode(counts_.SelectRows(rows), {&codes[i], 1});
+    const std::vector<float> one = encode(counts_.SelectRows(rows), {codes[i]});
     for (int64_t d = 0; d < kLatent; ++d) {
       EXPECT_EQ(one[d], all[i * kLatent + d]);
       EXPECT_EQ(one[kLatent + d], all[(kCells + i) * kLatent + d]);

@@ -45,8 +45,12 @@ TrainingCells ReadCells() {
 
 }  // namespace
 
+SavedModel ReadProteinModel(const std::string& name) {
+  return ReadSavedModel(kFolder + name).value();
+}
+
 std::shared_ptr<const Model> LoadProteinModel(const std::string& name) {
-  return Model::Create(ReadSavedModel(kFolder + name).value()).value();
+  return Model::Create(ReadProteinModel(name)).value();
 }
 
 const TrainingCells& ProteinCells() {

@@ -4,12 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "core/archive/saved_model.h"
 #include "core/model/model.h"
 #include "core/surgery/training_cells.h"
 
 namespace portolan {
 
 /// tests/data/proteins/NAME: a tiny TOTALVI model with 12 proteins, batches a and b.
+SavedModel ReadProteinModel(const std::string& name);
 std::shared_ptr<const Model> LoadProteinModel(const std::string& name);
 
 /// The 200 synthetic cells with their proteins, all measured.
