@@ -11,6 +11,7 @@
 
 #include "core/surgery/autograd_session.h"
 #include "core/surgery/column_init.h"
+#include "tests/core/base/idle_threads.h"
 #include "tests/core/model/model_fixtures.h"
 #include "tests/core/totalvi/protein_fixtures.h"
 
@@ -164,6 +165,21 @@ TEST_P(TotalviKernelSession, TwentyStepsAgree) {
       ASSERT_NEAR(values[i], tensor.floats()[i], 1e-4) << key << " " << i;
     }
   }
+}
+
+TEST_P(TotalviKernelSession, TheBitsDoNotDependOnThreads) {
+  const auto alone = Kernel();
+  const auto shared = Kernel();
+  IdleThreads threads(3);
+  WorkSharing sharing(&threads);
+  shared->ShareWork(sharing);
+  for (int step = 0; step < 5; ++step) {
+    EXPECT_EQ(alone->Step(Range(0, 200), 0.3, 1e-2)->loss,
+              shared->Step(Range(0, 200), 0.3, 1e-2)->loss);
+  }
+  EXPECT_EQ(alone->NegativeElbo(Range(0, 200)).value(),
+            shared->NegativeElbo(Range(0, 200)).value());
+  EXPECT_EQ(alone->Parameters().value(), shared->Parameters().value());
 }
 
 TEST_P(TotalviKernelSession, SumsForNewtonAgree) {
