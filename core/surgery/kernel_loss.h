@@ -21,8 +21,10 @@ struct CellLosses {
   std::vector<float> proteins;  ///< their part of it; empty unless TOTALVI
   std::vector<float> kl;
   std::vector<float> loss;  ///< what the gradient is of
-  /// Cells x the widths of all tables of TrainedTables, in their order.
+  /// Cells x the widths of all tables of TrainedTables, in their order. A row is the gradient of
+  /// its cell, or of several of its block that share a batch code; then the others' rows are left.
   std::vector<float> gradient;
+  std::vector<int32_t> codes;  ///< per row of the gradient; -1 where it was left
 };
 
 /// The loss of cells as a function of the batch columns, by core/kernels. Cells are computed in

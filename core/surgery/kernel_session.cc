@@ -159,7 +159,9 @@ void KernelSession::SumGradients(std::span<const int64_t> rows) {
   for (Slot& slot : slots_) {
     std::fill(slot.gradient.begin(), slot.gradient.end(), 0.0f);
     for (size_t i = 0; i < rows.size(); ++i) {
-      AddTo(slot.gradient.data() + cells_.batch_codes[rows[i]] * slot.width,
+      const int32_t code = losses_.codes[i];
+      if (code < 0) continue;
+      AddTo(slot.gradient.data() + code * slot.width,
             losses_.gradient.data() + i * gradient_width_ + offset, slot.width);
     }
     for (float& value : slot.gradient) value *= share;

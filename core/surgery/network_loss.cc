@@ -61,6 +61,7 @@ void NetworkLoss::RunBlock(std::span<const int64_t> rows, const Request& request
     out.kl[at + i] = kl;
     out.loss[at + i] = reconstruction + request.kl_weight * kl;
     if (request.gradients) {
+      out.codes[at + i] = codes_[rows[i]];
       CopyGradient(lane.pass, i, out.gradient.data() + (at + i) * gradient_width());
     }
   }
