@@ -17,17 +17,19 @@ BranchPass::BranchPass(const PackedBranch& branch, int64_t latent, int64_t max_r
       heads_(max_rows * branch.heads.stride()),
       z_product_(max_rows * PaddedWidth(latent)) {}
 
-void BranchPass::Forward(const ActiveRows& z, int64_t rows, const BranchColumns& columns,
+void BranchPass::Forward(const ActiveRows& z, int64_t rows, const ColumnTables& columns,
                          std::span<const int32_t> codes) {
   Multiply(branch_.body.layers[0].weight, z, rows, body_.first());
-  body_.Forward(rows, columns.body, codes);
+  body_.Forward(rows, columns, codes);
   Join(z, rows);
   Multiply(branch_.heads, joined_, rows, heads_.data());
-  for (size_t part = 0; part < branch_.parts.size(); ++part) {
-    const float* table = columns.heads[part];
-    if (table == nullptr) continue;
+}
+
+void BranchPass::AddHeadColumns(int64_t row, const ColumnTables& columns, int32_t code) {
+  for (size_t part = 0; part < columns.size(); ++part) {
+    if (columns[part] == nullptr) continue;
     const int64_t width = branch_.parts[part].width;
-    for (int64_t r = 0; r < rows; ++r) AddTo(head(part, r), table + codes[r] * width, width);
+    AddTo(head(part, row), columns[part] + code * width, width);
   }
 }
 

@@ -8,21 +8,17 @@
 
 namespace portolan {
 
-/// Batch columns of a branch; null where a layer or a head has none.
-struct BranchColumns {
-  ColumnTables body;
-  ColumnTables heads;  ///< one for each of the parts
-};
-
 /// A block of rows on its way through a branch of TOTALVI's decoder and back. Buffers are taken
 /// once; one thread.
 class BranchPass {
  public:
   BranchPass(const PackedBranch& branch, int64_t latent, int64_t max_rows);
 
-  /// `z`: (rows, latent), dense.
-  void Forward(const ActiveRows& z, int64_t rows, const BranchColumns& columns,
+  /// `z`: (rows, latent), dense. `columns`: the body's; `codes`: per row, into them.
+  void Forward(const ActiveRows& z, int64_t rows, const ColumnTables& columns,
                std::span<const int32_t> codes);
+  /// Adds the heads' own columns to a row, which stays in the cache for what reads it next.
+  void AddHeadColumns(int64_t row, const ColumnTables& columns, int32_t code);
   /// What a head says of a row; to be replaced by the gradient by it, hence by the head's columns,
   /// before Backward. The padding up to the next panel is the head's too: zeros by then.
   float* head(size_t part, int64_t row) {

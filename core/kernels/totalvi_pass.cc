@@ -37,18 +37,23 @@ class Tables {
   size_t next_ = 0;
 };
 
-float* CopyBody(const PackedBranch& packed, const BranchPass& pass, int64_t row, float* out) {
+float* Add(const float* from, int64_t width, float* out) {
+  AddTo(out, from, width);
+  return out + width;
+}
+
+float* AddBody(const PackedBranch& packed, const BranchPass& pass, int64_t row, float* out) {
   for (size_t l = 0; l < packed.body.layers.size(); ++l) {
     if (packed.body.layers[l].batch_columns_key.empty()) continue;
-    out = std::copy_n(pass.body_gradient(l, row), packed.body.layers[l].width, out);
+    out = Add(pass.body_gradient(l, row), packed.body.layers[l].width, out);
   }
   return out;
 }
 
-float* CopyHeads(const PackedBranch& packed, const BranchPass& pass, int64_t row, float* out) {
+float* AddHeads(const PackedBranch& packed, const BranchPass& pass, int64_t row, float* out) {
   for (size_t part = 0; part < packed.parts.size(); ++part) {
     if (packed.parts[part].batch_columns_key.empty()) continue;
-    out = std::copy_n(pass.head(part, row), packed.parts[part].width, out);
+    out = Add(pass.head(part, row), packed.parts[part].width, out);
   }
   return out;
 }
@@ -102,10 +107,13 @@ void TotalviPass::Run(std::span<const TotalviCell> cells, std::span<const float*
   TakeColumns(tables);
   Encode(cells);
   for (size_t b = 0; b < kBranches; ++b) {
-    branches_[b].Forward(z_rows_, rows, columns_[b], codes_);
+    branches_[b].Forward(z_rows_, rows, columns_[b].body, codes_);
   }
   const ProteinWeights weights = {own_.cell_mean ? kl_weight : 1.0f, kl_weight};
   for (int64_t r = 0; r < rows; ++r) {
+    for (size_t b = 0; b < kBranches; ++b) {
+      branches_[b].AddHeadColumns(r, columns_[b].heads, codes_[r]);
+    }
     GeneTerms(cells[r], r);
     ProteinTermsOf(cells[r], r, weights);
     loss_[r] = genes_[r] + weights.reconstruction * proteins_[r] + kl_weight * kl_[r];
@@ -189,17 +197,17 @@ void TotalviPass::EncodeBackward(std::span<const TotalviCell> cells, float kl_we
   encoder_.Backward(rows, scratch_.data());
 }
 
-float* TotalviPass::CopyGradient(int64_t row, float* out) const {
+float* TotalviPass::AddGradient(int64_t row, float* out) const {
   for (size_t l = 0; l < encoder_columns_.size(); ++l) {
     if (encoder_columns_[l] == nullptr) continue;
-    out = std::copy_n(encoder_.gradient(l) + row * encoder_.stride(l),
-                      networks_.encoder.stack.layers[l].width, out);
+    out = Add(encoder_.gradient(l) + row * encoder_.stride(l),
+              networks_.encoder.stack.layers[l].width, out);
   }
-  out = CopyBody(own_.genes, branches_[kGenes], row, out);
-  out = std::copy_n(by_prior_mean_.data() + row * own_.proteins, own_.proteins, out);
-  out = std::copy_n(by_prior_log_deviation_.data() + row * own_.proteins, own_.proteins, out);
-  for (const size_t b : {kBack, kFore, kMix}) out = CopyBody(*packed_[b], branches_[b], row, out);
-  for (size_t b = 0; b < kBranches; ++b) out = CopyHeads(*packed_[b], branches_[b], row, out);
+  out = AddBody(own_.genes, branches_[kGenes], row, out);
+  out = Add(by_prior_mean_.data() + row * own_.proteins, own_.proteins, out);
+  out = Add(by_prior_log_deviation_.data() + row * own_.proteins, own_.proteins, out);
+  for (const size_t b : {kBack, kFore, kMix}) out = AddBody(*packed_[b], branches_[b], row, out);
+  for (size_t b = 0; b < kBranches; ++b) out = AddHeads(*packed_[b], branches_[b], row, out);
   return out;
 }
 

@@ -48,9 +48,9 @@ class TotalviPass {
   float kl(int64_t row) const { return kl_[row]; }              ///< z's and the background's
   /// genes + kl_weight (proteins + kl); before scvi-tools 1.3.1 genes + proteins + kl_weight kl.
   float loss(int64_t row) const { return loss_[row]; }
-  /// The gradient of one cell's loss by its columns of every table, one after the other. Returns
-  /// where `out` ends.
-  float* CopyGradient(int64_t row, float* out) const;
+  /// Adds to `out` the gradient of one cell's loss by its columns of every table, one after the
+  /// other. Returns where `out` ends.
+  float* AddGradient(int64_t row, float* out) const;
 
  private:
   enum Branch : size_t { kGenes, kBack, kFore, kMix, kBranches };
@@ -68,6 +68,10 @@ class TotalviPass {
   std::array<BranchPass, kBranches> branches_;
   // The tables of this Run, where they belong.
   ColumnTables encoder_columns_;
+  struct BranchColumns {
+    ColumnTables body;
+    ColumnTables heads;  // one for each of the parts
+  };
   std::array<BranchColumns, kBranches> columns_;
   const float* prior_mean_ = nullptr;
   const float* prior_log_deviation_ = nullptr;

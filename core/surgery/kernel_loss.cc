@@ -29,12 +29,15 @@ void KernelLoss::ShareWork(WorkSharing& sharing) {
 }
 
 void KernelLoss::Run(std::span<const int64_t> rows, std::span<const float* const> tables,
-                     RandomUse use, float kl_weight, bool gradients, CellLosses& out) {
+                     RandomUse use, float kl_weight, Gradients gradients, CellLosses& out) {
   out.reconstruction.resize(rows.size());
   out.proteins.resize(proteins_ ? rows.size() : 0);
   out.kl.resize(rows.size());
   out.loss.resize(rows.size());
-  if (gradients) out.gradient.resize(rows.size() * gradient_width_);
+  if (gradients != Gradients::kNone) {
+    out.gradient.resize(rows.size() * gradient_width_);
+    out.codes.resize(rows.size());
+  }
   const Request request = {tables, use, kl_weight, gradients};
   const auto n = static_cast<int64_t>(rows.size());
   sharing_->ForEach((n + block_ - 1) / block_, [&](int64_t block, int64_t worker) {

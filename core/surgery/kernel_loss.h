@@ -16,14 +16,19 @@
 
 namespace portolan {
 
+/// Whether gradients are wanted: perhaps summed over cells, or every cell's apart.
+enum class Gradients { kNone, kSummed, kApart };
+
 /// Terms of the loss of some cells, and its gradient.
 struct CellLosses {
   std::vector<float> reconstruction;
   std::vector<float> proteins;  ///< their part of it; empty unless TOTALVI
   std::vector<float> kl;
   std::vector<float> loss;  ///< what the gradient is of
-  /// Cells x the widths of all tables of TrainedTables, in their order.
+  /// Cells x the widths of all tables of TrainedTables, in their order. A row is the gradient of
+  /// its cell, or of several of its block that share a batch code; then the others' rows are left.
   std::vector<float> gradient;
+  std::vector<int32_t> codes;  ///< per row of the gradient; -1 where it was left
 };
 
 /// The loss of cells as a function of the batch columns, by core/kernels. Cells are computed in
@@ -43,17 +48,17 @@ class KernelLoss {
   void ShareWork(WorkSharing& sharing);
 
   /// `tables`: the values of every table of TrainedTables, indexed by batch codes. `use`:
-  /// kLatentNoise or kElboNoise. The gradient is that of every cell's loss; it is left alone unless
+  /// kLatentNoise or kElboNoise. The gradient is that of the cells' losses; it is left alone unless
   /// asked for.
   void Run(std::span<const int64_t> rows, std::span<const float* const> tables, RandomUse use,
-           float kl_weight, bool gradients, CellLosses& out);
+           float kl_weight, Gradients gradients, CellLosses& out);
 
  protected:
   struct Request {
     std::span<const float* const> tables;
     RandomUse use;
     float kl_weight;
-    bool gradients;
+    Gradients gradients;
   };
 
   KernelLoss(const PackedNetworks& networks, int64_t block);

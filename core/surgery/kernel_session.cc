@@ -129,7 +129,7 @@ std::vector<const float*> KernelSession::Columns() const {
 absl::StatusOr<StepResult> KernelSession::Step(std::span<const int64_t> rows, double kl_weight,
                                                double learning_rate) {
   const auto weight = static_cast<float>(kl_weight);
-  loss_->Run(rows, Columns(), RandomUse::kLatentNoise, weight, /*gradients=*/true, losses_);
+  loss_->Run(rows, Columns(), RandomUse::kLatentNoise, weight, Gradients::kSummed, losses_);
   StepResult result;
   result.reconstruction = losses_.reconstruction;
   result.proteins = losses_.proteins;
@@ -183,7 +183,9 @@ void KernelSession::SumGradients(std::span<const int64_t> rows) {
       std::fill(sum + from, sum + to, 0.0f);
     }
     for (size_t i = 0; i < rows.size(); ++i) {
-      AddTo(slot.gradient.data() + cells_.batch_codes[rows[i]] * slot.width + from,
+      const int32_t code = losses_.codes[i];
+      if (code < 0) continue;
+      AddTo(slot.gradient.data() + code * slot.width + from,
             losses_.gradient.data() + i * gradient_width_ + slot.offset + from, to - from);
     }
     for (int64_t batch = 0; batch < batches; ++batch) {
@@ -193,13 +195,12 @@ void KernelSession::SumGradients(std::span<const int64_t> rows) {
   });
 }
 
-void KernelSession::AddSquares(std::span<const int64_t> rows, std::vector<double>& squares) {
+void KernelSession::AddSquares(std::vector<double>& squares) {
   const auto batches = static_cast<int64_t>(cells_.batches.size());
   ForColumns([&](const Slot& slot, int64_t from, int64_t to) {
-    for (size_t i = 0; i < rows.size(); ++i) {
+    for (size_t i = 0; i < losses_.codes.size(); ++i) {
       // Parameters() has all batches of a slot one after the other.
-      double* sum =
-          squares.data() + slot.offset * batches + cells_.batch_codes[rows[i]] * slot.width;
+      double* sum = squares.data() + slot.offset * batches + losses_.codes[i] * slot.width;
       const float* gradient = losses_.gradient.data() + i * gradient_width_ + slot.offset;
       for (int64_t j = from; j < to; ++j) sum[j] += static_cast<double>(gradient[j]) * gradient[j];
     }
@@ -230,7 +231,7 @@ void KernelSession::AdamStep(double learning_rate) {
 
 absl::StatusOr<std::vector<double>> KernelSession::NegativeElbo(std::span<const int64_t> rows) {
   CellLosses losses;
-  loss_->Run(rows, Columns(), RandomUse::kElboNoise, 1.0f, /*gradients=*/false, losses);
+  loss_->Run(rows, Columns(), RandomUse::kElboNoise, 1.0f, Gradients::kNone, losses);
   std::vector<double> out;
   for (size_t i = 0; i < rows.size(); ++i) out.push_back(losses.reconstruction[i] + losses.kl[i]);
   return out;
@@ -258,10 +259,12 @@ absl::Status KernelSession::AddLossAndGradient(std::span<const int64_t> rows, do
   const auto weight = static_cast<float>(kl_weight);
   for (size_t at = 0; at < rows.size(); at += kBlock) {
     const auto block = rows.subspan(at, std::min(kBlock, rows.size() - at));
-    loss_->Run(block, Columns(), RandomUse::kLatentNoise, weight, /*gradients=*/true, losses_);
+    const bool squares = sum.squares.size() == sum.gradient.size();
+    loss_->Run(block, Columns(), RandomUse::kLatentNoise, weight,
+               squares ? Gradients::kApart : Gradients::kSummed, losses_);
     for (const float loss : losses_.loss) sum.loss += loss;
     SumGradients(block);
-    if (sum.squares.size() == sum.gradient.size()) AddSquares(block, sum.squares);
+    if (squares) AddSquares(sum.squares);
     size_t next = 0;
     const auto share = static_cast<double>(block.size());
     for (const Slot& slot : slots_) {

@@ -70,7 +70,7 @@ class KernelSession final : public TrainingSession {
   template <typename Work>
   void ForColumns(const Work& work);
   void SumGradients(std::span<const int64_t> rows);
-  void AddSquares(std::span<const int64_t> rows, std::vector<double>& squares);
+  void AddSquares(std::vector<double>& squares);
   void AdamStep(double learning_rate);
 
   const TrainingCells& cells_;

@@ -59,14 +59,16 @@ void NetworkLoss::RunBlock(std::span<const int64_t> rows, const Request& request
                 .noise = lane.latent_noise.data() + i * latent,
                 .label_noise = lane.label_noise.data() + i * label_width};
   }
-  lane.pass.Run(cells, lane.encoder, lane.decoder, request.kl_weight, request.gradients);
+  lane.pass.Run(cells, lane.encoder, lane.decoder, request.kl_weight,
+                request.gradients != Gradients::kNone);
   for (int64_t i = 0; i < n; ++i) {
     const float reconstruction = lane.pass.reconstruction(i);
     const float kl = lane.pass.kl(i);
     out.reconstruction[at + i] = reconstruction;
     out.kl[at + i] = kl;
     out.loss[at + i] = reconstruction + request.kl_weight * kl;
-    if (request.gradients) {
+    if (request.gradients != Gradients::kNone) {
+      out.codes[at + i] = codes_[rows[i]];
       CopyGradient(lane.pass, i, out.gradient.data() + (at + i) * gradient_width());
     }
   }

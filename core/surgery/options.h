@@ -59,7 +59,7 @@ struct NewtonOptions {
   double min_share = 0.01;
   int history = 20;
   /// Added to the curvature that is guessed for a parameter: this share of the mean of all.
-  double damping = 1e-3;
+  double damping = 0.01;
 };
 
 /// Of the products of gradients with the decoder's gene heads (core/kernels/bf16_matrix.h). The
@@ -99,7 +99,7 @@ std::string_view PresetName(Preset preset);
 /// weight decay 0 and dropout frozen, max_epochs = min(round(20000 / cells * 400), 400); kHlca: at
 /// most 500 epochs over all cells, early stopping on the training ELBO (patience 10, min delta
 /// 0.001), plateau schedule (factor 0.1, patience 8). kNewton: at most 20 passes at KL weight 0.1;
-/// TOTALVI, which has more to fit, 40 at 0.25.
+/// TOTALVI, which has more to fit, 40 at 0.5.
 /// Of TOTALVI's own train() come the learning rate 4e-3, minibatches of 256 and the KL ramp over
 /// 0.75 steps a cell; with kScvi also early stopping (patience 45) and the plateau schedule (0.6,
 /// 30), both on the validation ELBO.

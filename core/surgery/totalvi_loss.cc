@@ -81,15 +81,31 @@ void TotalviLoss::RunBlock(std::span<const int64_t> rows, const Request& request
                 .noise = lane.latent_noise.data() + i * latent,
                 .background_noise = lane.background_noise.data() + i * proteins};
   }
-  lane.pass.Run(cells, request.tables, request.kl_weight, request.gradients);
+  lane.pass.Run(cells, request.tables, request.kl_weight, request.gradients != Gradients::kNone);
   for (int64_t i = 0; i < n; ++i) {
     out.reconstruction[at + i] = lane.pass.genes(i) + lane.pass.proteins(i);
     out.proteins[at + i] = lane.pass.proteins(i);
     out.kl[at + i] = lane.pass.kl(i);
     out.loss[at + i] = lane.pass.loss(i);
-    if (request.gradients) {
-      lane.pass.CopyGradient(i, out.gradient.data() + (at + i) * gradient_width());
-    }
+  }
+  if (request.gradients != Gradients::kNone) {
+    TakeGradients(rows, lane.pass, at, request.gradients == Gradients::kSummed, out);
+  }
+}
+
+// A cell's gradient is as wide as all genes, so those of a batch are summed while they are in the
+// cache: in the order of the rows, into the row of the first of them.
+void TotalviLoss::TakeGradients(std::span<const int64_t> rows, const TotalviPass& pass, int64_t at,
+                                bool summed, CellLosses& out) const {
+  const auto n = static_cast<int64_t>(rows.size());
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t code = cells_.batch_codes[rows[i]];
+    const auto codes = out.codes.begin() + at;
+    const int64_t first = summed ? std::find(codes, codes + i, code) - codes : i;
+    float* gradient = out.gradient.data() + (at + first) * gradient_width();
+    codes[i] = first == i ? code : -1;
+    if (first == i) std::fill_n(gradient, gradient_width(), 0.0f);
+    pass.AddGradient(i, gradient);
   }
 }
 

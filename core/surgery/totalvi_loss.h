@@ -35,6 +35,8 @@ class TotalviLoss final : public KernelLoss {
                 CellLosses& out) override;
   void KeepProteins(const std::map<std::string, HostTensor>& frozen);
   const float* ProteinsOf(int64_t row) const;
+  void TakeGradients(std::span<const int64_t> rows, const TotalviPass& pass, int64_t at,
+                     bool summed, CellLosses& out) const;
 
   const PackedNetworks& networks_;
   CellInputs cells_;

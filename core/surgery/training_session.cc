@@ -50,7 +50,7 @@ absl::Status KernelElbo(const Model& model, const CellInputs& cells, std::span<c
   for (size_t at = 0; at < rows.size(); at += kBlock) {
     PORTOLAN_RETURN_IF_ERROR(cancel.Check());
     loss->Run(rows.subspan(at, std::min(kBlock, rows.size() - at)), tables, RandomUse::kElboNoise,
-              1.0f, /*gradients=*/false, losses);
+              1.0f, Gradients::kNone, losses);
     for (size_t i = 0; i < losses.kl.size(); ++i) {
       out.push_back(losses.reconstruction[i] + losses.kl[i]);
     }

@@ -184,7 +184,7 @@ TEST_P(TotalviPassTest, GradientsOfColumnsAgreeWithDifferences) {
     const TotalviCell cells[] = {Cell(cell)};
     pass.Run(cells, Tables(), kKlWeight, true);
     std::vector<float> gradient(width_);
-    ASSERT_EQ(pass.CopyGradient(0, gradient.data()), gradient.data() + width_);
+    ASSERT_EQ(pass.AddGradient(0, gradient.data()), gradient.data() + width_);
     int64_t at = 0;
     for (size_t t = 0; t < columns_.size(); ++t) {
       double size = 0;
@@ -228,7 +228,7 @@ TEST_P(TotalviPassTest, ACellsNumbersDoNotDependOnTheBlock) {
     pass.Run(cells, Tables(), kKlWeight, true);
     losses.push_back(pass.loss(0));
     gradients.emplace_back(width_);
-    pass.CopyGradient(0, gradients.back().data());
+    pass.AddGradient(0, gradients.back().data());
   }
   for (const int64_t begin : {0, 5, 8}) {
     std::vector<TotalviCell> block;
@@ -237,7 +237,7 @@ TEST_P(TotalviPassTest, ACellsNumbersDoNotDependOnTheBlock) {
     for (int64_t i = 0; i < TotalviPass::kRows; ++i) {
       EXPECT_EQ(pass.loss(i), losses[begin + i]) << i;
       std::vector<float> gradient(width_);
-      pass.CopyGradient(i, gradient.data());
+      pass.AddGradient(i, gradient.data());
       EXPECT_EQ(gradient, gradients[begin + i]) << i;
     }
   }
