@@ -2,6 +2,7 @@
 // as large as the HLCA's, and what comes before it (opening a model, the cached first layer,
 // reading a file). One thread.
 //   portolan-stages [--out FILE] [--peer FILE] [--query H5AD] [--benchmark_...]
+//   portolan-stages --write-query H5AD     only makes the file to read, for the peer to read, too
 
 #include <benchmark/benchmark.h>
 
@@ -32,6 +33,7 @@ namespace {
 
 constexpr int64_t kCells = 2048;
 constexpr int kRepetitions = 5;
+const QueryFileShape kQueryFile = {.cells = 20'000, .batches = 10};
 
 /// Medians of google-benchmark's repetitions, as rows. A benchmark's label is its unit; the
 /// counter "per" says how many of it an iteration does.
@@ -129,7 +131,7 @@ void Run(const std::string& out, const std::string& peer, std::string query) {
   const TemporaryFolder folder;
   if (query.empty()) {
     query = folder / "query.h5ad";
-    WriteQueryFile(query, {.cells = 20'000});
+    WriteQueryFile(query, kQueryFile);
   }
   const SavedModel saved = SyntheticModel(kHlcaShape);
   const std::string hlca = folder / "hlca";
@@ -166,7 +168,13 @@ int main(int argc, char** argv) {
   app.add_option("--out", out, "File of the benchmarks, to which rows are added");
   app.add_option("--peer", peer, "What bench/peer/peer.py wrote");
   app.add_option("--query", query, "The h5ad file to read (default: one made for it)");
+  std::string to_write;
+  app.add_option("--write-query", to_write, "Write the file that --query reads, and end");
   CLI11_PARSE(app, argc, argv);
+  if (!to_write.empty()) {
+    portolan::bench::WriteQueryFile(to_write, portolan::bench::kQueryFile);
+    return 0;
+  }
   // One thread below, as in the server's workers.
   portolan::bench::Must(portolan::TorchFence([] { return portolan::CheckBlas(); }));
   portolan::bench::Run(out, peer, query);

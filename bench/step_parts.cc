@@ -54,6 +54,11 @@ StepParts::StepParts(const Model& model, const TrainingCells& cells)
                          MultiplyTransposedScratch(kRows, networks_.decoder.layers[0].weight),
                          encoder_.ScratchSize(), decoder_.ScratchSize()})) {
   std::iota(rows_.begin(), rows_.end(), 0);
+  for (int64_t r = 0; r < kRows; ++r) {
+    SparseRow(cells_.counts.row_columns(r), cells_.counts.row_values(r),
+              networks_.first_weight_t.data(), networks_.first_bias.data(), networks_.first_width(),
+              networks_.log1p_counts, gene_scratch_.data(), first_.data() + r * encoder_.stride(0));
+  }
   if (networks_.labels.has_value()) {
     labels_.emplace(*networks_.labels, networks_.latent, kRows);
     label_noise_.resize(kRows * networks_.labels->labels * networks_.latent);
@@ -65,7 +70,7 @@ std::vector<StepPart> StepParts::Parts() {
     return StepPart{name, {}, [this, work] { (this->*work)(); }, flops};
   };
   const double heads = FlopsOf(networks_.gene_heads);
-  std::vector<StepPart> parts = {part("first_layer", &StepParts::FirstLayer),
+  std::vector<StepPart> parts = {part("first_layer_lookup", &StepParts::LookUp),
                                  part("noise", &StepParts::Noise),
                                  part("encoder", &StepParts::Encode),
                                  part("decoder_body", &StepParts::DecodeBody),
@@ -81,6 +86,8 @@ std::vector<StepPart> StepParts::Parts() {
       each.prepare = [this] {
         std::copy(logits_.data(), logits_.data() + logits_.size(), genes_.data());
       };
+    } else if (each.name == "encoder") {
+      each.prepare = [this] { LookUp(); };
     } else if (each.name == "decoder_body_back") {
       each.prepare = [this] { DecodeHeadsBackward(); };
     }
@@ -93,12 +100,8 @@ std::vector<StepPart> StepParts::Parts() {
   return parts;
 }
 
-void StepParts::FirstLayer() {
-  for (int64_t r = 0; r < kRows; ++r) {
-    SparseRow(cells_.counts.row_columns(r), cells_.counts.row_values(r),
-              networks_.first_weight_t.data(), networks_.first_bias.data(), networks_.first_width(),
-              networks_.log1p_counts, gene_scratch_.data(), first_.data() + r * encoder_.stride(0));
-  }
+void StepParts::LookUp() {
+  std::copy(first_.data(), first_.data() + first_.size(), encoder_.first());
 }
 
 void StepParts::Noise() {
@@ -109,7 +112,6 @@ void StepParts::Noise() {
 }
 
 void StepParts::Encode() {
-  std::copy(first_.data(), first_.data() + first_.size(), encoder_.first());
   encoder_.Forward(kRows, encoder_columns_, codes_);
   Multiply(networks_.encoder.heads, encoder_.output(), kRows, heads_.data());
   const int64_t latent = networks_.latent;

@@ -36,7 +36,7 @@ class StepParts {
   std::vector<StepPart> Parts();
 
  private:
-  void FirstLayer();
+  void LookUp();
   void Noise();
   void Encode();
   void DecodeBody();
@@ -61,7 +61,7 @@ class StepParts {
   GeneDispersion dispersion_;
   std::vector<float> noise_;
   std::vector<float> label_noise_;
-  AlignedBuffer<float> first_;
+  AlignedBuffer<float> first_;  // the layer that a session computes once and keeps
   AlignedBuffer<float> heads_;
   AlignedBuffer<float> heads_gradient_;
   AlignedBuffer<float> var_;
