@@ -10,8 +10,12 @@
 
 namespace portolan::bench {
 
-/// Says why on stderr and ends the program: a number that could not be measured is no number.
+/// Ends the program: a number that could not be measured is no number. Throws, so that processes
+/// and folders go with it.
 [[noreturn]] void Fail(const std::string& why);
+
+/// The body of main(): says on stderr why it failed. The exit status.
+int Guarded(const std::function<void()>& body);
 
 template <typename T>
 T Must(absl::StatusOr<T> value) {

@@ -87,6 +87,5 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"start", "surgeries", "query", "transfer"}));
   app.add_flag("--long", long_runs, "Also what takes minutes: a query of 100,000 cells");
   CLI11_PARSE(app, argc, argv);
-  portolan::bench::Run(out, only, long_runs);
-  return 0;
+  return portolan::bench::Guarded([&] { portolan::bench::Run(out, only, long_runs); });
 }

@@ -133,15 +133,13 @@ void Run(const std::string& out, const std::string& peer, const std::string& dat
 int main(int argc, char** argv) {
   std::map<std::string, std::string> options;
   for (int i = 1; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
-  // One thread below every worker, as in the server.
-  portolan::bench::Must(portolan::TorchFence([] { return portolan::CheckBlas(); }));
-  std::printf("%s\n", portolan::InstructionSet().c_str());
-  if (options.contains("--growth")) {
-    portolan::bench::PrintGrowth();
-    return 0;
-  }
   const char* data = std::getenv("PORTOLAN_TEST_DATA");
-  portolan::bench::Run(options["--out"], options["--peer"],
-                       data != nullptr ? data : "../shared/data");
-  return 0;
+  return portolan::bench::Guarded([&] {
+    // One thread below every worker, as in the server.
+    portolan::bench::Must(portolan::TorchFence([] { return portolan::CheckBlas(); }));
+    std::printf("%s\n", portolan::InstructionSet().c_str());
+    if (options.contains("--growth")) return portolan::bench::PrintGrowth();
+    portolan::bench::Run(options["--out"], options["--peer"],
+                         data != nullptr ? data : "../shared/data");
+  });
 }

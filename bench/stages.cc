@@ -171,12 +171,11 @@ int main(int argc, char** argv) {
   std::string to_write;
   app.add_option("--write-query", to_write, "Write the file that --query reads, and end");
   CLI11_PARSE(app, argc, argv);
-  if (!to_write.empty()) {
-    portolan::bench::WriteQueryFile(to_write, portolan::bench::kQueryFile);
-    return 0;
-  }
-  // One thread below, as in the server's workers.
-  portolan::bench::Must(portolan::TorchFence([] { return portolan::CheckBlas(); }));
-  portolan::bench::Run(out, peer, query);
-  return 0;
+  return portolan::bench::Guarded([&] {
+    if (!to_write.empty())
+      return portolan::bench::WriteQueryFile(to_write, portolan::bench::kQueryFile);
+    // One thread below, as in the server's workers.
+    portolan::bench::Must(portolan::TorchFence([] { return portolan::CheckBlas(); }));
+    portolan::bench::Run(out, peer, query);
+  });
 }
