@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/report.h"
@@ -30,10 +31,17 @@ struct Measurement {
 /// of the machine falls on both and on one round only. Reports medians over the rounds.
 class Rounds {
  public:
+  /// `only`: measurements whose name begins with it.
+  explicit Rounds(std::string only) : only_(std::move(only)) {}
+
+  /// Whether there is any point in preparing it.
+  bool Wants(const std::string& name) const { return name.starts_with(only_); }
+  /// REQUIRES: Wants(measurement.name).
   void Add(Measurement measurement) { measurements_.push_back(std::move(measurement)); }
   void Run(int rounds, Report& report) const;
 
  private:
+  std::string only_;
   std::vector<Measurement> measurements_;
 };
 

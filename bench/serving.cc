@@ -54,10 +54,7 @@ RunningServer::RunningServer(const Setting& setting, const std::string& atlases,
   words.insert(words.end(), options.begin(), options.end());
   process_ = Child::Start(std::move(words), log_);
   const std::string line = process_->ReadLine();
-  if (!line.starts_with(kListening)) {
-    std::ifstream log(log_);
-    Fail(std::string(std::istreambuf_iterator<char>(log), {}));
-  }
+  if (!line.starts_with(kListening)) FailWithLog();
   address_ = line.substr(sizeof(kListening) - 1);
 }
 
@@ -65,6 +62,16 @@ std::unique_ptr<Child> RunningServer::Start(std::vector<std::string> words) cons
   const std::vector<std::string> first = {PORTOLAN_PROGRAM, "--server", address_};
   words.insert(words.begin(), first.begin(), first.end());
   return Child::Start(std::move(words), log_);
+}
+
+nlohmann::json RunningServer::ReportOf(const Child::Ended& ended) const {
+  if (ended.status != 0) FailWithLog();
+  return nlohmann::json::parse(ended.out);
+}
+
+void RunningServer::FailWithLog() const {
+  std::ifstream log(log_);
+  Fail(std::string(std::istreambuf_iterator<char>(log), {}));
 }
 
 void RunningServer::Stop() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ class RunningServer {
   const std::string& address() const { return address_; }
   Child& process() { return *process_; }
 
+  /// The client's --json report; fails with the log of both unless it succeeded.
+  nlohmann::json ReportOf(const Child::Ended& ended) const;
+
   /// Asks it to stop and waits; done by the destructor, too.
   void Stop();
   ~RunningServer() { Stop(); }
@@ -39,6 +43,8 @@ class RunningServer {
   RunningServer& operator=(const RunningServer&) = delete;
 
  private:
+  [[noreturn]] void FailWithLog() const;
+
   std::string log_;
   std::unique_ptr<Child> process_;
   std::string address_;

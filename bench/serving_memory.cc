@@ -15,11 +15,6 @@ constexpr double kMegabyte = 1e6;
 
 double Megabytes(int64_t bytes) { return static_cast<double>(bytes) / kMegabyte; }
 
-nlohmann::json ReportOf(const Child::Ended& ended, const std::string& log) {
-  if (ended.status != 0) Fail("the client failed; see " + log);
-  return nlohmann::json::parse(ended.out);
-}
-
 std::vector<std::string> MapWords(const std::string& query, const std::string& output, int epochs) {
   return {"--json",  "map",      query,
           "--atlas", kAtlas,     "--batch-key",
@@ -49,7 +44,7 @@ void MeasureSurgeries(const Setting& setting) {
   for (int i = 0; i < kSurgeries; ++i) {
     clients.push_back(server.Start(MapWords(file(i, ".h5ad"), file(i, "_out.h5ad"), kEpochs)));
   }
-  for (const auto& client : clients) ReportOf(client->Wait(), setting.folder.path());
+  for (const auto& client : clients) server.ReportOf(client->Wait());
   const ProcessMemory after = server.process().Memory();
   Report& report = setting.report;
   report.Add({"memory/reference", 1, Megabytes(before.resident), "MB"});
@@ -72,7 +67,7 @@ void MeasureLargeQuery(const Setting& setting) {
   const double seconds = Seconds([&] {
     ended = server.Start(MapWords(query, setting.folder / (name + "_out.h5ad"), kEpochs))->Wait();
   });
-  const nlohmann::json mapped = ReportOf(ended, setting.folder.path());
+  const nlohmann::json mapped = server.ReportOf(ended);
   const ProcessMemory after = server.process().Memory();
   Report& report = setting.report;
   report.Add({name + "/whole", 2, seconds, "s"});

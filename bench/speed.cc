@@ -1,8 +1,9 @@
 // Cell-epochs and cells a second of whole sessions, on one and on two workers, beside the rate of
 // the float32 products below them (the floor) measured in the same run, and beside scvi-tools where
 // its numbers are given.
-//   portolan-speed [--out FILE] [--peer FILE]   prints a table and adds rows to FILE (report.h)
-//   portolan-speed --growth yes                 how time grows with the query and the model
+//   portolan-speed [--out FILE] [--peer FILE] [--only PREFIX]
+//                                 prints a table and adds rows to FILE (report.h)
+//   portolan-speed --growth yes   how time grows with the query and the model
 
 #include <cstdlib>
 #include <map>
@@ -63,6 +64,7 @@ void AddTraining(const std::string& name, const Model& model, const TrainingCell
 
 void AddSynthetic(const std::string& name, const SyntheticShape& shape, Subjects& subjects,
                   Rounds& rounds) {
+  if (!rounds.Wants("train/" + name)) return;
   const Model& model = subjects.Keep(Must(Model::Create(SyntheticModel(shape))));
   const TrainingCells& cells = subjects.Keep(SyntheticCells(kCells, shape.genes, 0.1));
   AddTraining(name, model, cells, subjects, rounds);
@@ -87,6 +89,7 @@ TrainingCells KangCells(const std::string& data, const Model& model) {
 
 void AddKang(const std::string& data, Subjects& subjects, Rounds& rounds) {
   for (const std::string name : {"kang_scvi", "kang_scanvi"}) {
+    if (!rounds.Wants("train/" + name)) continue;
     auto saved = ReadSavedModel(data + "/models/" + name);
     if (!saved.ok()) continue;
     const Model& model = subjects.Keep(Must(Model::Create(*saved)));
@@ -95,6 +98,7 @@ void AddKang(const std::string& data, Subjects& subjects, Rounds& rounds) {
 }
 
 void AddEncoding(Subjects& subjects, Rounds& rounds) {
+  if (!rounds.Wants("encode")) return;
   const SyntheticShape shape;
   const Model& model = subjects.Keep(Must(Model::Create(SyntheticModel(shape))));
   for (const double density : {0.05, 0.1, 0.15}) {
@@ -110,7 +114,8 @@ void AddEncoding(Subjects& subjects, Rounds& rounds) {
   }
 }
 
-void Run(const std::string& out, const std::string& peer, const std::string& data) {
+void Run(const std::string& out, const std::string& peer, const std::string& data,
+         const std::string& only) {
   Report report(out, peer);
   SyntheticShape zinb;
   zinb.likelihood = GeneLikelihood::kZinb;
@@ -118,7 +123,7 @@ void Run(const std::string& out, const std::string& peer, const std::string& dat
   hlca.model_class = ModelClass::kScanvi;
   hlca.deep = false;
   Subjects subjects;
-  Rounds rounds;
+  Rounds rounds(only);
   AddSynthetic("scvi_nb", SyntheticShape{}, subjects, rounds);
   AddSynthetic("scvi_zinb", zinb, subjects, rounds);
   AddSynthetic("scanvi_hlca", hlca, subjects, rounds);
@@ -140,6 +145,6 @@ int main(int argc, char** argv) {
     std::printf("%s\n", portolan::InstructionSet().c_str());
     if (options.contains("--growth")) return portolan::bench::PrintGrowth();
     portolan::bench::Run(options["--out"], options["--peer"],
-                         data != nullptr ? data : "../shared/data");
+                         data != nullptr ? data : "../shared/data", options["--only"]);
   });
 }
