@@ -98,13 +98,14 @@ void AddKang(const std::string& data, Subjects& subjects, Rounds& rounds) {
 }
 
 void AddEncoding(Subjects& subjects, Rounds& rounds) {
-  if (!rounds.Wants("encode")) return;
   const SyntheticShape shape;
   const Model& model = subjects.Keep(Must(Model::Create(SyntheticModel(shape))));
   for (const double density : {0.05, 0.1, 0.15}) {
+    const std::string name = "encode/density_" + std::to_string(density).substr(0, 4);
+    if (!rounds.Wants(name)) continue;
     const TrainingCells& cells = subjects.Keep(SyntheticCells(kCells, shape.genes, density));
     for (const int workers : {1, 2}) {
-      rounds.Add({.name = "encode/density_" + std::to_string(density).substr(0, 4),
+      rounds.Add({.name = name,
                   .workers = workers,
                   .amount = static_cast<double>(kCells),
                   .unit = "cells/s",
