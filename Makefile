@@ -6,6 +6,7 @@ CMAKE_ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZERS ?=
 PROGRAMS := portolan portolan-server portolan-goldens
+BENCHMARKS := portolan-speed portolan-stages portolan-serving
 
 ifneq ($(shell command -v ccache),)
 LAUNCHER := -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache
@@ -43,11 +44,11 @@ asan:  ## build and run the tests without LibTorch under address and undefined-b
 demo: build  ## map a small query onto a small atlas, from start to end
 	demo/run.sh
 
-bench:  ## build the benchmarks and run them
+bench:  ## build the benchmarks and run them (PORTOLAN_BENCH_LONG=1: all of them)
 	@scripts/dependencies.sh build test bench
 	@test -x bench/run.sh || { echo "There are no benchmarks yet: bench/run.sh is missing." >&2; exit 1; }
 	$(call configure,release,ON)
-	cmake --build --preset release --parallel $(JOBS) --target $(PROGRAMS) portolan-speed
+	cmake --build --preset release --parallel $(JOBS) --target $(PROGRAMS) $(BENCHMARKS)
 	bench/run.sh
 
 format:  ## format the C++ sources

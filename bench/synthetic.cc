@@ -30,8 +30,11 @@ SavedModel SyntheticModel(const SyntheticShape& s) {
   TensorBuilder build(model);
   build.Uniform("px_r", {s.genes}, 1.0f);
   build.Gaussian("z_encoder", "encoder", s.genes, s.hidden, s.layers, s.batches, s.deep, s.latent);
+  // Saved with every model, read by none with an observed library.
+  build.Gaussian("l_encoder", "encoder", s.genes, s.hidden, 1, s.batches, s.deep, 1);
   build.Stack("decoder.px_decoder", s.latent, s.hidden, s.layers, s.batches, s.deep);
   build.Linear("decoder.px_scale_decoder.0", s.genes, s.hidden);
+  build.Linear("decoder.px_r_decoder", s.genes, s.hidden);  // saved, but read by none
   build.Linear("decoder.px_dropout_decoder", s.genes, s.hidden);
   if (s.model_class == ModelClass::kScanvi) {
     a.n_labels = s.labels;
@@ -50,21 +53,29 @@ SavedModel SyntheticModel(const SyntheticShape& s) {
   return model;
 }
 
-TrainingCells SyntheticCells(int64_t cells, int64_t genes, double density) {
-  TrainingCells out;
-  out.batches = {"new batch"};
-  out.counts.cols = genes;
+CsrMatrix SyntheticCounts(int64_t first_cell, int64_t cells, int64_t genes, double density) {
+  CsrMatrix counts;
+  counts.cols = genes;
   const uint64_t key = RandomKey(0, "cells");
   std::vector<float> draws(2 * genes);
-  for (int64_t cell = 0; cell < cells; ++cell) {
+  for (int64_t cell = first_cell; cell < first_cell + cells; ++cell) {
     FillUniform(key, RandomUse::kProbe, 0, cell, draws);
     for (int64_t gene = 0; gene < genes; ++gene) {
       if (draws[2 * gene] >= density) continue;
-      out.counts.columns.push_back(static_cast<int32_t>(gene));
-      out.counts.values.push_back(std::floor(1 - 3 * std::log(1 - draws[2 * gene + 1])));
+      counts.columns.push_back(static_cast<int32_t>(gene));
+      counts.values.push_back(std::floor(1 - 3 * std::log(1 - draws[2 * gene + 1])));
     }
-    out.counts.row_offsets.push_back(out.counts.nonzeros());
-    out.batch_codes.push_back(0);
+    counts.row_offsets.push_back(counts.nonzeros());
+  }
+  return counts;
+}
+
+TrainingCells SyntheticCells(int64_t cells, int64_t genes, double density) {
+  TrainingCells out;
+  out.batches = {"new batch"};
+  out.counts = SyntheticCounts(0, cells, genes, density);
+  out.batch_codes.assign(cells, 0);
+  for (int64_t cell = 0; cell < cells; ++cell) {
     out.cell_ids.push_back(StableHash64(std::to_string(cell)));
   }
   return out;

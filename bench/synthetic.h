@@ -22,7 +22,15 @@ struct SyntheticShape {
   bool deep = true;     ///< deeply_inject_covariates
 };
 
+/// SCANVI as large as the Human Lung Cell Atlas' reference.
+inline constexpr SyntheticShape kHlcaShape = {
+    .model_class = ModelClass::kScanvi, .batches = 160, .deep = false};
+
 SavedModel SyntheticModel(const SyntheticShape& shape);
+
+/// Counts of the cells from `first_cell` on, with this share of non-zeros; each is the same in
+/// whatever block it is made.
+CsrMatrix SyntheticCounts(int64_t first_cell, int64_t cells, int64_t genes, double density);
 
 /// Cells of one new batch with this share of non-zero counts.
 TrainingCells SyntheticCells(int64_t cells, int64_t genes, double density);

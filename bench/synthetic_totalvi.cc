@@ -80,15 +80,4 @@ TrainingCells SyntheticTotalviCells(int64_t cells) {
   return out;
 }
 
-double TotalviFlopsPerCell(const Architecture& a) {
-  const auto h = static_cast<double>(a.n_hidden);
-  const auto d = static_cast<double>(a.n_latent);
-  const auto encoder = static_cast<double>(a.n_layers - 1);
-  const auto decoder = static_cast<double>(a.proteins->n_layers_decoder - 1);
-  const double genes =
-      (a.gene_likelihood == GeneLikelihood::kZinb ? 2 : 1) * static_cast<double>(a.n_genes);
-  const double outputs = genes + 4 * static_cast<double>(a.proteins->n_proteins);
-  return 4 * ((h + d) * outputs + 4 * (d * h + decoder * h * h) + encoder * h * h + 2 * d * h);
-}
-
 }  // namespace portolan

@@ -11,7 +11,4 @@ SavedModel SyntheticTotalvi();
 /// Cells of one new batch for it, a tenth of the genes' counts non-zero, every protein measured.
 TrainingCells SyntheticTotalviCells(int64_t cells);
 
-/// Multiply-adds times two of a cell-epoch's dense products, forward and by inputs.
-double TotalviFlopsPerCell(const Architecture& architecture);
-
 }  // namespace portolan

@@ -73,6 +73,11 @@ int main(int argc, char** argv) {
                     "Directory where new versions are kept (without it, in memory only)");
   serve->add_option("--workers", options.workers, "Compute threads (default: the cores allowed)")
       ->check(CLI::Range(1, 4096));
+  serve
+      ->add_option("--mappings", options.concurrent_mappings,
+                   "Mappings that share the workers at the same time")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   serve->add_option("--ops", options.ops, "ADDR:PORT that serves metrics (default: none)");
   try {
     app.parse(argc, argv);

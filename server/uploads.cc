@@ -1,10 +1,13 @@
 #include "server/uploads.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/field_error.h"
 #include "core/base/status_macros.h"
@@ -57,57 +60,45 @@ absl::Status CheckSpec(const UploadSpec& spec, const UploadLimits& limits) {
   return absl::OkStatus();
 }
 
-/// All blocks as one query. Frees each block once it is copied, so that the peak stays near the
-/// size of the result.
-Query Assemble(const UploadSpec& spec, std::vector<DecodedBlock> blocks) {
-  int64_t cells = 0;
-  int64_t stored = 0;
-  for (const DecodedBlock& block : blocks) {
-    cells += block.counts.rows();
-    stored += block.counts.nonzeros();
-  }
-  Query query;
-  query.batches = spec.batches;
-  query.genes = spec.gene_report;
-  query.counts.cols = spec.bounds.genes;
-  query.counts.row_offsets.reserve(cells + 1);
-  query.counts.columns.reserve(stored);
-  query.counts.values.reserve(stored);
-  query.cell_names.reserve(cells);
-  query.batch_codes.reserve(cells);
-  for (DecodedBlock& block : blocks) {
-    query.counts.Append(block.counts);
-    std::move(block.cell_names.begin(), block.cell_names.end(),
-              std::back_inserter(query.cell_names));
-    query.batch_codes.insert(query.batch_codes.end(), block.batch_codes.begin(),
-                             block.batch_codes.end());
-    query.annotations.Append(block.annotations, query.counts.rows() - block.counts.rows(),
-                             block.counts.rows());
-    query.proteins.n_proteins = block.proteins.n_proteins;
-    query.proteins.values.insert(query.proteins.values.end(), block.proteins.values.begin(),
-                                 block.proteins.values.end());
-    block = DecodedBlock();
-  }
-  if (spec.protein_report.has_value()) {
-    query.protein_report = *spec.protein_report;
-    query.proteins.measured =
-        MeasuredProteins(query.proteins, query.batch_codes, query.batches.size());
-  }
-  return query;
+// Reserved at most before the cells are there.
+constexpr int64_t kMostRoom = int64_t{1} << 30;
+
+/// Room for all cells, if they are like the first ones. Pages that are never written to cost
+/// nothing; growing step by step would copy what has come, and hold it twice meanwhile.
+void MakeRoom(int64_t cells, const CsrMatrix& first, Query& query) {
+  const double per_cell = static_cast<double>(first.nonzeros()) /
+                          static_cast<double>(std::max<int64_t>(1, first.rows()));
+  const auto stored = static_cast<int64_t>(1.125 * per_cell * static_cast<double>(cells));
+  const int64_t fits = kMostRoom / static_cast<int64_t>(sizeof(int32_t) + sizeof(float));
+  query.counts.columns.reserve(std::min(stored, fits));
+  query.counts.values.reserve(std::min(stored, fits));
+  const int64_t rows = std::min(cells, kMostRoom / static_cast<int64_t>(sizeof(std::string)));
+  query.counts.row_offsets.reserve(rows + 1);
+  query.cell_names.reserve(rows);
+  query.batch_codes.reserve(rows);
 }
 
-absl::Status CheckUniqueNames(const std::vector<DecodedBlock>& blocks) {
+void AppendBlock(DecodedBlock block, Query& query) {
+  query.counts.Append(block.counts);
+  std::move(block.cell_names.begin(), block.cell_names.end(), std::back_inserter(query.cell_names));
+  query.batch_codes.insert(query.batch_codes.end(), block.batch_codes.begin(),
+                           block.batch_codes.end());
+  query.annotations.Append(block.annotations, query.counts.rows() - block.counts.rows(),
+                           block.counts.rows());
+  query.proteins.n_proteins = block.proteins.n_proteins;
+  query.proteins.values.insert(query.proteins.values.end(), block.proteins.values.begin(),
+                               block.proteins.values.end());
+}
+
+absl::Status CheckUniqueNames(const std::vector<std::string>& names) {
   std::unordered_map<std::string_view, int64_t> first;
-  int64_t cell = 0;
-  for (const DecodedBlock& block : blocks) {
-    for (const std::string& name : block.cell_names) {
-      const auto [found, is_new] = first.emplace(name, cell);
-      if (!is_new) {
-        return InvalidField(
-            "obs_names", absl::StrCat("\"", name, "\" names cells ", found->second, " and ", cell),
-            "Make the cell names unique, for example with obs_names_make_unique().");
-      }
-      ++cell;
+  for (size_t cell = 0; cell < names.size(); ++cell) {
+    const auto [found, is_new] = first.emplace(names[cell], static_cast<int64_t>(cell));
+    if (!is_new) {
+      return InvalidField(
+          "obs_names",
+          absl::StrCat("\"", names[cell], "\" names cells ", found->second, " and ", cell),
+          "Make the cell names unique, for example with obs_names_make_unique().");
     }
   }
   return absl::OkStatus();
@@ -132,7 +123,14 @@ UploadStore::UploadStore(Options options) : options_(std::move(options)) {}
 absl::StatusOr<UploadState> UploadStore::Create(UploadSpec spec) {
   PORTOLAN_RETURN_IF_ERROR(CheckSpec(spec, options_.limits));
   RemoveIdle();
-  const auto upload = std::make_shared<Upload>(options_.new_id(), std::move(spec));
+  auto growing = std::make_unique<UploadedQuery>();
+  growing->atlas = spec.atlas;
+  growing->query.batches = spec.batches;
+  growing->query.genes = spec.gene_report;
+  growing->query.protein_report = spec.protein_report;
+  growing->query.counts.cols = spec.bounds.genes;
+  const auto upload =
+      std::make_shared<Upload>(options_.new_id(), std::move(spec), std::move(growing));
   {
     absl::MutexLock lock(&mutex_);
     if (static_cast<int>(uploads_.size()) >= options_.limits.max_open) {
@@ -186,9 +184,16 @@ absl::Status UploadStore::Append(const std::string& id, int64_t part, DecodedBlo
   // Another stream may have been quicker since Expect(); its part is as good as this one.
   if (part != upload->next_part || upload->content != nullptr) return absl::OkStatus();
   PORTOLAN_RETURN_IF_ERROR(Reserve(*upload, BytesOf(block)));
+  // Where memory runs out, what is left of the upload is of no use: half a part may be in it.
+  absl::Cleanup drop = [&] {
+    absl::MutexLock all(&mutex_);
+    Remove(id);
+  };
+  if (part == 0) MakeRoom(upload->spec.cells, block.counts, upload->growing->query);
   upload->cells_received += block.counts.rows();
+  AppendBlock(std::move(block), upload->growing->query);
   ++upload->next_part;
-  upload->blocks.push_back(std::move(block));
+  std::move(drop).Cancel();
   return absl::OkStatus();
 }
 
@@ -202,12 +207,13 @@ absl::StatusOr<UploadState> UploadStore::Complete(const std::string& id) {
                                    " announced have come"),
                       absl::StrCat("Send the rest, from part ", upload->next_part, "."));
   }
-  PORTOLAN_RETURN_IF_ERROR(CheckUniqueNames(upload->blocks));
-  auto content = std::make_shared<UploadedQuery>();
-  content->atlas = upload->spec.atlas;
-  content->query = Assemble(upload->spec, std::move(upload->blocks));
-  upload->blocks.clear();
-  upload->content = std::move(content);
+  Query& query = upload->growing->query;
+  PORTOLAN_RETURN_IF_ERROR(CheckUniqueNames(query.cell_names));
+  if (query.protein_report.has_value()) {
+    query.proteins.measured =
+        MeasuredProteins(query.proteins, query.batch_codes, query.batches.size());
+  }
+  upload->content = std::move(upload->growing);
   return StateOf(*upload);
 }
 

@@ -91,8 +91,8 @@ class UploadStore {
 
  private:
   struct Upload {
-    Upload(std::string upload_id, UploadSpec upload_spec)
-        : id(std::move(upload_id)), spec(std::move(upload_spec)) {}
+    Upload(std::string upload_id, UploadSpec upload_spec, std::unique_ptr<UploadedQuery> empty)
+        : id(std::move(upload_id)), spec(std::move(upload_spec)), growing(std::move(empty)) {}
 
     const std::string id;
     const UploadSpec spec;
@@ -102,7 +102,7 @@ class UploadStore {
     int64_t bytes = 0;
 
     absl::Mutex mutex;  ///< taken before UploadStore::mutex_
-    std::vector<DecodedBlock> blocks ABSL_GUARDED_BY(mutex);
+    std::unique_ptr<UploadedQuery> growing ABSL_GUARDED_BY(mutex);  ///< until it is `content`
     int64_t cells_received ABSL_GUARDED_BY(mutex) = 0;
     int64_t next_part ABSL_GUARDED_BY(mutex) = 0;
     std::shared_ptr<const UploadedQuery> content ABSL_GUARDED_BY(mutex);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -99,12 +100,12 @@ absl::Status CheckGlobalHeaps(const std::string& path) {
     file.seekg(static_cast<std::streamoff>(start));
     file.read(piece.data(), kPiece);
     const auto read = static_cast<size_t>(file.gcount());
-    const char* from = piece.data();
-    const char* const end = from + read;
-    while (const void* found = memmem(from, static_cast<size_t>(end - from), kMagic, kMagicSize)) {
-      from = static_cast<const char*>(found) + 1;
-      const auto at = start + static_cast<uint64_t>(from - 1 - piece.data());
-      PORTOLAN_RETURN_IF_ERROR(CheckCollection(file, at));
+    // Looks for the first letter alone, and so at the speed of memory; memmem would take most of
+    // the time that reading takes.
+    const std::string_view text(piece.data(), read);
+    for (size_t found = text.find(kMagic); found != text.npos;
+         found = text.find(kMagic, found + 1)) {
+      PORTOLAN_RETURN_IF_ERROR(CheckCollection(file, start + found));
     }
     if (read < kPiece) return absl::OkStatus();
   }

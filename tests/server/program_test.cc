@@ -125,6 +125,7 @@ TEST(ProgramTest, BadCommandLinesExitWithTwoAndSayWhy) {
       {{"serve"}, "--atlases"},
       {{"serve", "--atlases", ".", "--bogus"}, "--bogus"},
       {{"serve", "--atlases", ".", "--workers", "0"}, "--workers"},
+      {{"serve", "--atlases", ".", "--mappings", "0"}, "--mappings"},
       {{"serve", "--atlases", ".", "--listen", "nonsense"}, "listen"},
       {{"serve", "--atlases", testing::TempDir() + "/there_is_no_such_directory"}, "atlases"},
   };
