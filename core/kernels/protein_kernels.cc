@@ -35,7 +35,8 @@ struct Softplus {
   V slope;
 };
 
-HWY_INLINE Softplus SoftplusOf(V x) {
+// Not inlined, as is ComponentOf: sanitizers make too much of what would become one function.
+HWY_NOINLINE Softplus SoftplusOf(V x) {
   const V zero = hn::Zero(kTag);
   const V e = Exp(kTag, hn::Neg(hn::Abs(x)));
   const V u = hn::Add(One(), e);
@@ -52,15 +53,14 @@ struct Deviation {
   V relative_slope;
 };
 
-template <BackgroundScale kScale>
-HWY_INLINE Deviation DeviationOf(V u) {
-  if constexpr (kScale == BackgroundScale::kExp) {
+HWY_NOINLINE Deviation DeviationOf(BackgroundScale scale, V u) {
+  if (scale == BackgroundScale::kExp) {
     const V b = Exp(kTag, u);
     return {b, u, b, One()};
   }
   const Softplus softplus = SoftplusOf(u);
   V b = softplus.value;
-  if constexpr (kScale == BackgroundScale::kSoftplusFloor) b = hn::Add(b, Epsilon());
+  if (scale == BackgroundScale::kSoftplusFloor) b = hn::Add(b, Epsilon());
   return {b, Log(kTag, b), softplus.slope, hn::Div(softplus.slope, b)};
 }
 
@@ -70,7 +70,7 @@ struct Component {
   V by_log_rate;
 };
 
-HWY_INLINE Component ComponentOf(V x, V mu, V theta, V inverse) {
+HWY_NOINLINE Component ComponentOf(V x, V mu, V theta, V inverse) {
   const V y = hn::Mul(mu, inverse);
   const V u = hn::Add(One(), y);
   const V log1p = Log1p(kTag, y, u, hn::Div(One(), u));
@@ -113,8 +113,8 @@ struct Mixture {
   V by_mixing;
 };
 
-HWY_INLINE Mixture MixtureOf(const Cell& cell, const Lanes& lanes, V log_rate, V f, V m,
-                             const Softplus& away) {
+HWY_NOINLINE Mixture MixtureOf(const Cell& cell, const Lanes& lanes, V log_rate, V f, V m,
+                               const Softplus& away) {
   const V zero = hn::Zero(kTag);
   const V most = hn::Set(kTag, kMostRate);
   const V efficiency = hn::Load(kTag, cell.frozen.efficiency() + lanes.at);
@@ -144,8 +144,7 @@ HWY_INLINE Mixture MixtureOf(const Cell& cell, const Lanes& lanes, V log_rate, V
           negative(hn::Sub(away.slope, p2))};
 }
 
-template <BackgroundScale kScale>
-ProteinTerms Terms(int64_t proteins, const Cell& cell) {
+ProteinTerms Terms(BackgroundScale scale, int64_t proteins, const Cell& cell) {
   const V reconstruction_weight = hn::Set(kTag, cell.weights.reconstruction);
   const V kl_weight = hn::Set(kTag, cell.weights.kl);
   const V mixing_penalty = hn::Set(kTag, cell.frozen.mixing_penalty());
@@ -155,7 +154,7 @@ ProteinTerms Terms(int64_t proteins, const Cell& cell) {
   for (int64_t i = 0; i < proteins; i += kLanes) {
     const Lanes lanes(i, proteins);
     const V a = lanes.Load(cell.heads.back_mean);
-    const Deviation b = DeviationOf<kScale>(lanes.Load(cell.heads.back_scale));
+    const Deviation b = DeviationOf(scale, lanes.Load(cell.heads.back_scale));
     const V m = lanes.Load(cell.heads.mixing);
     const V noise = lanes.Load(cell.noise);
     const Softplus away = SoftplusOf(hn::Neg(m));
@@ -193,16 +192,7 @@ ProteinTerms Terms(int64_t proteins, const Cell& cell) {
 ProteinTerms TermsOfCell(BackgroundScale scale, int64_t proteins, const FrozenProteins& frozen,
                          const float* counts, const float* noise, const ProteinWeights& weights,
                          const ProteinPrior& prior, const ProteinHeads& heads) {
-  const Cell cell{frozen, counts, noise, weights, prior, heads};
-  switch (scale) {
-    case BackgroundScale::kExp:
-      return Terms<BackgroundScale::kExp>(proteins, cell);
-    case BackgroundScale::kSoftplus:
-      return Terms<BackgroundScale::kSoftplus>(proteins, cell);
-    case BackgroundScale::kSoftplusFloor:
-      break;
-  }
-  return Terms<BackgroundScale::kSoftplusFloor>(proteins, cell);
+  return Terms(scale, proteins, {frozen, counts, noise, weights, prior, heads});
 }
 
 }  // namespace portolan::HWY_NAMESPACE
