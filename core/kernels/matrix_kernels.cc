@@ -44,9 +44,9 @@ HWY_INLINE ActiveRow RowOf(const ActiveRows& rows, int64_t row) {
   return {rows.values(row), rows.offsets(row), rows.count(row)};
 }
 
-HWY_INLINE void AddInputs(const ActiveRow& in, int32_t begin, const float* HWY_RESTRICT panel,
-                          V* HWY_RESTRICT sums) {
-  for (int32_t i = begin; i < in.count; ++i) {
+HWY_INLINE void AddInputs(const ActiveRow& in, int32_t begin, int32_t end,
+                          const float* HWY_RESTRICT panel, V* HWY_RESTRICT sums) {
+  for (int32_t i = begin; i < end; ++i) {
     const V x = hn::Set(kTag, in.values[i]);
     const float* HWY_RESTRICT weights = panel + in.offsets[i];
     for (size_t v = 0; v < kVectors; ++v) {
@@ -59,60 +59,102 @@ HWY_INLINE void Prefetch(const float* HWY_RESTRICT from, int64_t floats) {
   for (int64_t i = 0; i < floats; i += 16) hwy::Prefetch(from + i);
 }
 
-HWY_INLINE void OneRow(const ActiveRow& in, const float* HWY_RESTRICT panel,
-                       const float* HWY_RESTRICT bias, float* HWY_RESTRICT out) {
+// The active inputs of a row that one visit of a panel takes.
+struct Visit {
+  ActiveRow in;
+  int32_t begin;
+  int32_t end;
+  const float* start;  // of the sums: the bias, or what earlier visits left
+  float* out;
+};
+
+HWY_INLINE void OneRow(const Visit& row, const float* HWY_RESTRICT panel) {
   V sums[kVectors];
-  for (size_t v = 0; v < kVectors; ++v) sums[v] = hn::Load(kTag, bias + v * kLanes);
-  AddInputs(in, 0, panel, sums);
-  for (size_t v = 0; v < kVectors; ++v) hn::Store(sums[v], kTag, out + v * kLanes);
+  for (size_t v = 0; v < kVectors; ++v) sums[v] = hn::Load(kTag, row.start + v * kLanes);
+  AddInputs(row.in, row.begin, row.end, panel, sums);
+  for (size_t v = 0; v < kVectors; ++v) hn::Store(sums[v], kTag, row.out + v * kLanes);
 }
 
-HWY_INLINE void TwoRows(const ActiveRow& in0, const ActiveRow& in1, const float* HWY_RESTRICT panel,
-                        const float* HWY_RESTRICT bias, float* HWY_RESTRICT out0,
-                        float* HWY_RESTRICT out1) {
+HWY_INLINE void TwoRows(const Visit& row0, const Visit& row1, const float* HWY_RESTRICT panel) {
   V sums0[kVectors];
   V sums1[kVectors];
   for (size_t v = 0; v < kVectors; ++v) {
-    sums0[v] = hn::Load(kTag, bias + v * kLanes);
-    sums1[v] = sums0[v];
+    sums0[v] = hn::Load(kTag, row0.start + v * kLanes);
+    sums1[v] = hn::Load(kTag, row1.start + v * kLanes);
   }
-  const int32_t both = HWY_MIN(in0.count, in1.count);
+  const int32_t both = HWY_MIN(row0.end - row0.begin, row1.end - row1.begin);
+  const float* HWY_RESTRICT values0 = row0.in.values + row0.begin;
+  const float* HWY_RESTRICT values1 = row1.in.values + row1.begin;
+  const uint32_t* HWY_RESTRICT offsets0 = row0.in.offsets + row0.begin;
+  const uint32_t* HWY_RESTRICT offsets1 = row1.in.offsets + row1.begin;
   for (int32_t i = 0; i < both; ++i) {
-    const V x0 = hn::Set(kTag, in0.values[i]);
-    const V x1 = hn::Set(kTag, in1.values[i]);
-    const float* HWY_RESTRICT weights0 = panel + in0.offsets[i];
-    const float* HWY_RESTRICT weights1 = panel + in1.offsets[i];
+    const V x0 = hn::Set(kTag, values0[i]);
+    const V x1 = hn::Set(kTag, values1[i]);
+    const float* HWY_RESTRICT weights0 = panel + offsets0[i];
+    const float* HWY_RESTRICT weights1 = panel + offsets1[i];
     for (size_t v = 0; v < kVectors; ++v) {
       sums0[v] = hn::MulAdd(x0, hn::Load(kTag, weights0 + v * kLanes), sums0[v]);
       sums1[v] = hn::MulAdd(x1, hn::Load(kTag, weights1 + v * kLanes), sums1[v]);
     }
   }
-  AddInputs(in0, both, panel, sums0);
-  AddInputs(in1, both, panel, sums1);
+  AddInputs(row0.in, row0.begin + both, row0.end, panel, sums0);
+  AddInputs(row1.in, row1.begin + both, row1.end, panel, sums1);
   for (size_t v = 0; v < kVectors; ++v) {
-    hn::Store(sums0[v], kTag, out0 + v * kLanes);
-    hn::Store(sums1[v], kTag, out1 + v * kLanes);
+    hn::Store(sums0[v], kTag, row0.out + v * kLanes);
+    hn::Store(sums1[v], kTag, row1.out + v * kLanes);
   }
 }
 
+// Where the active inputs of every row cross multiples of `chunk_size`: (rows, chunks + 1).
+std::vector<int32_t> ChunkBounds(const ActiveRows& in, int64_t rows, int64_t chunk_size,
+                                 int64_t chunks) {
+  std::vector<int32_t> bounds;
+  bounds.reserve(rows * (chunks + 1));
+  for (int64_t r = 0; r < rows; ++r) {
+    const uint32_t* offsets = in.offsets(r);
+    int32_t at = 0;
+    bounds.push_back(0);
+    for (int64_t chunk = 1; chunk <= chunks; ++chunk) {
+      const auto limit = static_cast<uint32_t>(chunk * chunk_size * kPanel);
+      at = static_cast<int32_t>(std::lower_bound(offsets + at, offsets + in.count(r), limit) -
+                                offsets);
+      bounds.push_back(at);
+    }
+  }
+  return bounds;
+}
+
+// Inputs whose weights stay in the L1 cache while all rows visit them. Visits go on where the one
+// before stopped, so that the bits do not depend on it.
+constexpr int64_t kMostInputs = 128;
+
 void MultiplyBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows, float* out) {
   const int64_t stride = w.stride();
+  const int64_t chunks = HWY_MAX(int64_t{1}, (w.inputs() + kMostInputs - 1) / kMostInputs);
+  const int64_t chunk_size = (w.inputs() + chunks - 1) / chunks;
+  const std::vector<int32_t> bounds = ChunkBounds(in, rows, chunk_size, chunks);
   for (int64_t p = 0; p < w.panels(); ++p) {
     const float* panel = w.panel(p);
-    const float* bias = w.bias() + p * kPanel;
-    float* panel_out = out + p * kPanel;
-    // The next panel is fetched in as many parts as there are rows.
+    // The next panel is fetched in as many parts as there are visits.
     const float* next = panel + w.inputs() * kPanel;
-    const int64_t part = p + 1 < w.panels() ? (w.inputs() * kPanel + rows - 1) / rows : 0;
-    int64_t r = 0;
-    if constexpr (kRowsAtOnce == 2) {
-      for (; r + 2 <= rows; r += 2) {
-        Prefetch(next + r * part, 2 * part);
-        TwoRows(RowOf(in, r), RowOf(in, r + 1), panel, bias, panel_out + r * stride,
-                panel_out + (r + 1) * stride);
+    const int64_t visits = rows * chunks;
+    const int64_t part = p + 1 < w.panels() ? (w.inputs() * kPanel + visits - 1) / visits : 0;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const auto visit = [&](int64_t r) HWY_ATTR {
+        const int32_t* bound = bounds.data() + r * (chunks + 1) + chunk;
+        float* sums = out + r * stride + p * kPanel;
+        return Visit{RowOf(in, r), bound[0], bound[1], chunk == 0 ? w.bias() + p * kPanel : sums,
+                     sums};
+      };
+      int64_t r = 0;
+      if constexpr (kRowsAtOnce == 2) {
+        for (; r + 2 <= rows; r += 2) {
+          Prefetch(next + (chunk * rows + r) * part, 2 * part);
+          TwoRows(visit(r), visit(r + 1), panel);
+        }
       }
+      for (; r < rows; ++r) OneRow(visit(r), panel);
     }
-    for (; r < rows; ++r) OneRow(RowOf(in, r), panel, bias, panel_out + r * stride);
   }
 }
 
@@ -213,25 +255,6 @@ HWY_INLINE void AddPanels(int64_t panels, const Arguments&... arguments) {
     if (panels == 2) return AddGradients<2>(arguments...);
   }
   AddGradients<1>(arguments...);
-}
-
-// Where the active inputs of every row cross multiples of `chunk_size`: (rows, chunks + 1).
-std::vector<int32_t> ChunkBounds(const ActiveRows& in, int64_t rows, int64_t chunk_size,
-                                 int64_t chunks) {
-  std::vector<int32_t> bounds;
-  bounds.reserve(rows * (chunks + 1));
-  for (int64_t r = 0; r < rows; ++r) {
-    const uint32_t* offsets = in.offsets(r);
-    int32_t at = 0;
-    bounds.push_back(0);
-    for (int64_t chunk = 1; chunk <= chunks; ++chunk) {
-      const auto limit = static_cast<uint32_t>(chunk * chunk_size * kPanel);
-      at = static_cast<int32_t>(std::lower_bound(offsets + at, offsets + in.count(r), limit) -
-                                offsets);
-      bounds.push_back(at);
-    }
-  }
-  return bounds;
 }
 
 void MultiplyTransposedBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows,
