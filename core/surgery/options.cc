@@ -33,7 +33,7 @@ TrainOptions PresetOptions(Preset preset, int64_t cells, ModelClass model_class)
     options.max_epochs = totalvi ? 40 : 20;
     options.train_share = 1.0;
     options.newton.emplace();
-    if (totalvi) options.newton = NewtonOptions{.kl_weight = 0.5, .min_share = 0.003};
+    if (totalvi) options.newton = NewtonOptions{.kl_weight = 0.5, .min_share = 0.0035};
     return options;
   }
   if (model_class == ModelClass::kTotalvi) {
