@@ -20,6 +20,7 @@
 #include "bench/training.h"
 #include "core/archive/saved_model.h"
 #include "core/io/query_reader.h"
+#include "core/kernels/bf16_matrix.h"
 #include "core/matrix/gene_alignment.h"
 #include "core/model/model.h"
 #include "core/model/torch_runtime.h"
@@ -46,13 +47,14 @@ struct Subjects {
 
 // Sessions of their own on every worker, a few minibatches each.
 void AddTraining(const std::string& name, const Model& model, const TrainingCells& cells,
-                 Subjects& subjects, Rounds& rounds) {
+                 Subjects& subjects, Rounds& rounds, Precision precision = Precision::kFloat32) {
   constexpr int kSteps = 24;
   for (const int workers : {1, 2}) {
     std::vector<Training*> own;
     for (int w = 0; w < workers; ++w) {
       own.push_back(
-          subjects.trainings.emplace_back(std::make_unique<Training>(model, cells)).get());
+          subjects.trainings.emplace_back(std::make_unique<Training>(model, cells, precision))
+              .get());
     }
     rounds.Add({.name = "train/" + name,
                 .workers = workers,
@@ -69,6 +71,9 @@ void AddSynthetic(const std::string& name, const SyntheticShape& shape, Subjects
   const Model& model = subjects.Keep(Must(Model::Create(SyntheticModel(shape))));
   const TrainingCells& cells = subjects.Keep(SyntheticCells(kCells, shape.genes, 0.1));
   AddTraining(name, model, cells, subjects, rounds);
+  if (Bf16Matrix::Supported()) {
+    AddTraining(name + "/bf16", model, cells, subjects, rounds, Precision::kBf16);
+  }
 }
 
 void AddTotalvi(Subjects& subjects, Rounds& rounds) {

@@ -1,5 +1,6 @@
 #include "bench/training.h"
 
+#include <optional>
 #include <vector>
 
 #include "bench/measure.h"
@@ -21,11 +22,12 @@ double TotalviFlopsPerCell(const Architecture& a) {
 
 }  // namespace
 
-Training::Training(const Model& model, const TrainingCells& cells)
+Training::Training(const Model& model, const TrainingCells& cells, Precision precision)
     : cells_(cells),
       noise_(0, cells),
       session_(Must(TrainingSession::Create(model, cells, InitialColumns(model, cells, 0),
-                                            {.freeze_dropout = true}, {}, noise_))) {}
+                                            {.freeze_dropout = true}, {}, noise_, std::nullopt,
+                                            precision))) {}
 
 void Training::Steps(int steps) {
   std::vector<int64_t> rows(kMinibatch);

@@ -15,7 +15,8 @@ inline constexpr int64_t kMinibatch = 128;
 /// session holds on to its neighbours; used by one thread. `model` and `cells` outlive it.
 class Training {
  public:
-  Training(const Model& model, const TrainingCells& cells);
+  Training(const Model& model, const TrainingCells& cells,
+           Precision precision = Precision::kFloat32);
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
 

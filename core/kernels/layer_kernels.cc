@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "core/base/vector_math-inl.h"
+#include "core/kernels/lane_sums-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -28,24 +29,41 @@ HWY_INLINE auto Within(int64_t at, int64_t width) {
   return hn::FirstN(kTag, static_cast<size_t>(HWY_MIN(kLanes, width - at)));
 }
 
-// Two-pass mean and variance of one row, which becomes normalised. Returns 1 / sqrt(var + eps).
-HWY_INLINE float NormalizeRow(int64_t width, float* HWY_RESTRICT x) {
-  V sum = hn::Zero(kTag);
-  for (int64_t i = 0; i < width; i += kLanes) sum = hn::Add(sum, hn::Load(kTag, x + i));
-  const V mean = hn::Set(kTag, Sum(sum) / static_cast<float>(width));
-  V squares = hn::Zero(kTag);
-  for (int64_t i = 0; i < width; i += kLanes) {
-    const V shifted = hn::IfThenElseZero(Within(i, width), hn::Sub(hn::Load(kTag, x + i), mean));
-    hn::Store(shifted, kTag, x + i);
-    squares = hn::MulAdd(shifted, shifted, squares);
+// Two-pass mean and variance of up to four rows, which become normalised; several at once, because
+// each waits for its sums. Writes 1 / sqrt(var + eps).
+HWY_INLINE void NormalizeRows(int64_t width, int64_t rows, int64_t stride, float* HWY_RESTRICT x,
+                              float* HWY_RESTRICT inverse_deviation) {
+  const auto n = static_cast<float>(width);
+  HWY_ALIGN float totals[kQuad];
+  V sums[kQuad];
+  for (int64_t r = 0; r < kQuad; ++r) {
+    sums[r] = hn::Zero(kTag);
+    if (r >= rows) continue;
+    const float* HWY_RESTRICT row = x + r * stride;
+    for (int64_t i = 0; i < width; i += kLanes) sums[r] = hn::Add(sums[r], hn::Load(kTag, row + i));
   }
-  const float variance = Sum(squares) / static_cast<float>(width);
-  const float inverse = 1.0f / std::sqrt(variance + kLayerNormEpsilon);
-  const V scale = hn::Set(kTag, inverse);
-  for (int64_t i = 0; i < width; i += kLanes) {
-    hn::Store(hn::Mul(hn::Load(kTag, x + i), scale), kTag, x + i);
+  StoreSums(kTag, sums, totals);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* HWY_RESTRICT row = x + r * stride;
+    const V mean = hn::Set(kTag, totals[r] / n);
+    V squares = hn::Zero(kTag);
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const V shifted =
+          hn::IfThenElseZero(Within(i, width), hn::Sub(hn::Load(kTag, row + i), mean));
+      hn::Store(shifted, kTag, row + i);
+      squares = hn::MulAdd(shifted, shifted, squares);
+    }
+    sums[r] = squares;
   }
-  return inverse;
+  StoreSums(kTag, sums, totals);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* HWY_RESTRICT row = x + r * stride;
+    inverse_deviation[r] = 1.0f / std::sqrt(totals[r] / n + kLayerNormEpsilon);
+    const V scale = hn::Set(kTag, inverse_deviation[r]);
+    for (int64_t i = 0; i < width; i += kLanes) {
+      hn::Store(hn::Mul(hn::Load(kTag, row + i), scale), kTag, row + i);
+    }
+  }
 }
 
 HWY_INLINE int32_t CollectActive(int64_t width, const float* HWY_RESTRICT x,
@@ -71,10 +89,16 @@ void ActivateBlock(const Activation& activation, int64_t rows, float* x, float* 
                    ActiveRows& out) {
   static_assert(kPanel == 64, "offsets are indices shifted by 6");
   const int64_t stride = PaddedWidth(activation.width);
-  for (int64_t r = 0; r < rows; ++r) {
-    float* row = x + r * stride;
-    if (activation.layer_norm) inverse_deviation[r] = NormalizeRow(activation.width, row);
-    out.count(r) = CollectActive(activation.width, row, out.values(r), out.offsets(r));
+  for (int64_t begin = 0; begin < rows; begin += kQuad) {
+    const int64_t end = HWY_MIN(rows, begin + kQuad);
+    if (activation.layer_norm) {
+      NormalizeRows(activation.width, end - begin, stride, x + begin * stride,
+                    inverse_deviation + begin);
+    }
+    for (int64_t r = begin; r < end; ++r) {
+      out.count(r) =
+          CollectActive(activation.width, x + r * stride, out.values(r), out.offsets(r));
+    }
   }
 }
 

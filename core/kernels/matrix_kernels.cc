@@ -14,6 +14,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "core/base/vector_math-inl.h"
+#include "core/kernels/lane_sums-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -175,40 +176,6 @@ HWY_INLINE V Products(const V* HWY_RESTRICT g, const std::array<const float*, kP
   return sum;
 }
 
-#if HWY_TARGET != HWY_SCALAR
-// The sum of a vector's blocks of four lanes.
-template <class DV, class VV>
-HWY_INLINE void StoreBlockSum(DV d, VV v, float* HWY_RESTRICT out) {
-  if constexpr (hn::MaxLanes(DV()) > 4) {
-    const hn::Half<DV> half;
-    StoreBlockSum(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)), out);
-  } else {
-    hn::Store(v, d, out);
-  }
-}
-#endif
-
-constexpr int32_t kQuad = 4;
-
-// The sums of the lanes of four vectors.
-HWY_INLINE void StoreSums(const V* HWY_RESTRICT v, float* HWY_RESTRICT out) {
-#if HWY_TARGET == HWY_SCALAR
-  for (int32_t i = 0; i < kQuad; ++i) out[i] = hn::GetLane(v[i]);
-#else
-  const hn::RepartitionToWide<D> pairs;
-  const V ab =
-      hn::Add(hn::InterleaveLower(kTag, v[0], v[1]), hn::InterleaveUpper(kTag, v[0], v[1]));
-  const V cd =
-      hn::Add(hn::InterleaveLower(kTag, v[2], v[3]), hn::InterleaveUpper(kTag, v[2], v[3]));
-  const auto ab2 = hn::BitCast(pairs, ab);
-  const auto cd2 = hn::BitCast(pairs, cd);
-  // In every block of four lanes a part of each of the four sums.
-  const V parts = hn::Add(hn::BitCast(kTag, hn::InterleaveLower(pairs, ab2, cd2)),
-                          hn::BitCast(kTag, hn::InterleaveUpper(pairs, ab2, cd2)));
-  StoreBlockSum(kTag, parts, out);
-#endif
-}
-
 // Where the products of a row go over the panels of outputs: lanes apart from panel to panel, as
 // numbers with the last.
 struct RowSums {
@@ -239,7 +206,7 @@ HWY_INLINE void AddGradients(const PackedMatrix& w, int64_t panel,
   for (; i + kQuad <= end; i += kQuad) {
     const V four[kQuad] = {sum_of(i), sum_of(i + 1), sum_of(i + 2), sum_of(i + 3)};
     HWY_ALIGN float out[kQuad];
-    StoreSums(four, out);
+    StoreSums(kTag, four, out);
     for (int32_t j = 0; j < kQuad; ++j) sums.out[offsets[i + j] / kPanel] = out[j];
   }
   for (; i < end; ++i) {

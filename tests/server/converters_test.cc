@@ -29,6 +29,7 @@ TEST(OptionsFromProtoTest, EveryFieldArrivesInItsPlace) {
   v1::MappingOptions wire;
   wire.set_strategy(v1::MappingOptions::CHAIN);
   wire.set_preset(v1::MappingOptions::HLCA);
+  wire.set_precision(v1::MappingOptions::BF16);
   wire.set_epochs(7);
   wire.set_seed(std::numeric_limits<uint64_t>::max());
   wire.set_learning_rate(0.25);
@@ -38,6 +39,7 @@ TEST(OptionsFromProtoTest, EveryFieldArrivesInItsPlace) {
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->strategy, Strategy::kChain);
   EXPECT_EQ(options->preset, Preset::kHlca);
+  EXPECT_EQ(options->precision, Precision::kBf16);
   EXPECT_EQ(options->epochs, 7);
   EXPECT_EQ(options->seed, std::numeric_limits<uint64_t>::max());
   EXPECT_EQ(options->learning_rate, 0.25);
@@ -88,6 +90,8 @@ TEST(OptionsFromProtoTest, UselessValuesAreRefusedByName) {
           [](auto& wire) { wire.set_strategy(static_cast<v1::MappingOptions::Strategy>(9)); });
   refused("preset",
           [](auto& wire) { wire.set_preset(static_cast<v1::MappingOptions::Preset>(-1)); });
+  refused("precision",
+          [](auto& wire) { wire.set_precision(static_cast<v1::MappingOptions::Precision>(-1)); });
   for (const int epochs : {0, -1, std::numeric_limits<int>::max()}) {
     refused("epochs", [&](auto& wire) { wire.set_epochs(epochs); });
   }

@@ -26,6 +26,7 @@ TEST(MapOptionsTest, AbsentOptionsStayAbsentOnTheWire) {
   const v1::MappingOptions wire = ToWire(arguments);
   EXPECT_EQ(wire.strategy(), v1::MappingOptions::INDEPENDENT);
   EXPECT_EQ(wire.preset(), v1::MappingOptions::SCVI);
+  EXPECT_EQ(wire.precision(), v1::MappingOptions::PRECISION_UNSPECIFIED);
   EXPECT_FALSE(wire.has_epochs());
   EXPECT_FALSE(wire.has_weight_decay());
   EXPECT_FALSE(wire.has_unfrozen());
@@ -48,6 +49,8 @@ TEST(MapOptionsTest, EveryOptionReachesTheWire) {
                                                 "0",
                                                 "--minibatch",
                                                 "64",
+                                                "--precision",
+                                                "bf16",
                                                 "--unfrozen=true",
                                                 "--freeze-dropout",
                                                 "false",
@@ -61,6 +64,7 @@ TEST(MapOptionsTest, EveryOptionReachesTheWire) {
   EXPECT_EQ(wire.strategy(), v1::MappingOptions::CHAIN);
   EXPECT_EQ(wire.preset(), v1::MappingOptions::HLCA);
   EXPECT_EQ(wire.epochs(), 7);
+  EXPECT_EQ(wire.precision(), v1::MappingOptions::BF16);
   EXPECT_EQ(wire.seed(), UINT64_MAX);
   EXPECT_EQ(wire.learning_rate(), 0.01);
   EXPECT_TRUE(wire.has_weight_decay());
@@ -87,6 +91,7 @@ TEST(MapOptionsTest, NonsenseIsRefused) {
                                              {"--seed", "-1"},
                                              {"--strategy", "best"},
                                              {"--preset", "quickest"},
+                                             {"--precision", "half"},
                                              {"--learning-rate", "0"},
                                              {"--weight-decay", "-1"},
                                              {"--min-gene-share", "2"},

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "core/kernels/bf16_matrix.h"
 #include "core/surgery/autograd_session.h"
 #include "core/surgery/column_init.h"
 #include "tests/core/base/idle_threads.h"
@@ -143,6 +144,33 @@ TEST_P(KernelSessionAgainstAutograd, TheBitsDoNotDependOnThreads) {
   EXPECT_EQ(alone->Parameters().value(), shared->Parameters().value());
 }
 
+TEST_P(KernelSessionAgainstAutograd, Bf16RoundsGradientsOnly) {
+  const auto exact = Kernel();
+  auto rounded = TrainingSession::Create(*model_, query_, columns_, DefaultFlags(), {}, *noise_,
+                                         std::nullopt, Precision::kBf16);
+  if (!Bf16Matrix::Supported()) {
+    EXPECT_EQ(rounded.status().code(), absl::StatusCode::kInvalidArgument);
+    GTEST_SKIP() << "this processor has no AVX512-BF16";
+  }
+  ASSERT_TRUE(rounded.ok()) << rounded.status();
+  EXPECT_EQ((*rounded)->NegativeElbo(Range(0, 200)).value(),
+            exact->NegativeElbo(Range(0, 200)).value());
+  LossSum want;
+  LossSum got;
+  want.gradient.resize(exact->Parameters()->size());
+  got.gradient.resize(want.gradient.size());
+  ASSERT_TRUE(exact->AddLossAndGradient(Range(0, 200), 0.3, want).ok());
+  ASSERT_TRUE((*rounded)->AddLossAndGradient(Range(0, 200), 0.3, got).ok());
+  EXPECT_EQ(got.loss, want.loss);
+  double difference = 0;
+  double size = 0;
+  for (size_t i = 0; i < want.gradient.size(); ++i) {
+    difference += std::pow(got.gradient[i] - want.gradient[i], 2);
+    size += std::pow(want.gradient[i], 2);
+  }
+  EXPECT_LT(difference, 1e-4 * size);
+}
+
 TEST_P(KernelSessionAgainstAutograd, NegativeElboAgrees) {
   const std::vector<double> got = Kernel()->NegativeElbo(Range(0, 200)).value();
   const std::vector<double> want = Autograd()->NegativeElbo(Range(0, 200)).value();
@@ -197,6 +225,17 @@ TEST(TrainsByKernelsTest, RefusesWhatItDoesNotKnow) {
                               "scvi_latent_library_batchnorm", "scvi_zinb_batchnorm"}) {
     EXPECT_FALSE(TrainsByKernels(*LoadVariant(variant), query, DefaultFlags(), {})) << variant;
   }
+}
+
+TEST(TrainsByKernelsTest, Bf16IsRefusedWhereAutogradTrains) {
+  const TrainingCells query = QueryOf({{"q", Range(0, 60)}});
+  const auto model = LoadVariant("scvi_zinb_batchnorm");
+  CellNoise noise(1, query);
+  const auto session =
+      TrainingSession::Create(*model, query, InitialColumns(*model, query, 0), DefaultFlags(), {},
+                              noise, std::nullopt, Precision::kBf16);
+  ASSERT_EQ(session.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(session.status().message().find("bf16"), absl::string_view::npos);
 }
 
 }  // namespace
