@@ -48,7 +48,7 @@ StepParts::StepParts(const Model& model, const TrainingCells& cells)
       z_gradient_(kRows * PaddedWidth(networks_.latent)),
       logits_(kRows * networks_.gene_heads.stride()),
       genes_(logits_.size()),
-      gene_scratch_(std::max(3 * PaddedWidth(networks_.genes), networks_.genes + kPanel)),
+      gene_scratch_(ReconstructionScratch(networks_.genes)),
       scratch_(std::max({MultiplyTransposedScratch(kRows, networks_.gene_heads),
                          MultiplyTransposedScratch(kRows, networks_.encoder.heads),
                          MultiplyTransposedScratch(kRows, networks_.decoder.layers[0].weight),

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <vector>
 
 // Highway of Debian 12 has no name for the instruction that this is about.
 #if defined(__x86_64__)
@@ -125,25 +124,19 @@ bool Bf16Matrix::Supported() {
 
 void Bf16Matrix::MultiplyTransposed(const ActiveRows& in, int64_t rows, const float* gradient,
                                     float* out, int64_t out_stride, Scratch& scratch) const {
-  constexpr int64_t kInputsAtOnce = 24;
+  constexpr int64_t kInputsAtOnce = ActiveRows::kMark;
   const int64_t words = stride() / 2;
   for (int64_t r = 0; r < rows; ++r) {
     RoundRow(gradient + r * stride(), stride(), scratch.gradient.data() + r * words);
   }
-  std::vector<int32_t> begin(rows);
   for (int64_t group = 0; group < groups(); ++group) {
     const auto add = kAddGroup[PanelsOf(group)];
-    std::fill(begin.begin(), begin.end(), 0);
     for (int64_t k = 0; k < inputs_; k += kInputsAtOnce) {
-      const auto limit = static_cast<uint32_t>((k + kInputsAtOnce) * kPanel);
       for (int64_t r = 0; r < rows; ++r) {
-        const uint32_t* offsets = in.offsets(r);
-        int32_t end = begin[r];
-        while (end < in.count(r) && offsets[end] < limit) ++end;
         add({scratch.gradient.data() + r * words + group * kGroup * kPanel / 2,
-             weights_.data() + group * kGroup * inputs_ * kPanel / 2, offsets, begin[r], end,
-             scratch.sums.data() + r * inputs_ * kLanes, group == 0});
-        begin[r] = end;
+             weights_.data() + group * kGroup * inputs_ * kPanel / 2, in.offsets(r), in.below(r, k),
+             in.below(r, k + kInputsAtOnce), scratch.sums.data() + r * inputs_ * kLanes,
+             group == 0});
       }
     }
   }

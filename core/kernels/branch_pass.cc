@@ -44,7 +44,7 @@ void BranchPass::Join(const ActiveRows& z, int64_t rows) {
     std::copy(z.values(r), z.values(r) + z.count(r), own_values);
     std::transform(z.offsets(r), z.offsets(r) + z.count(r), own_offsets,
                    [shift](uint32_t offset) { return offset + shift; });
-    joined_.count(r) = active + z.count(r);
+    joined_.Close(r, active + z.count(r));
   }
 }
 

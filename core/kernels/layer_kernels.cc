@@ -66,13 +66,16 @@ HWY_INLINE void NormalizeRows(int64_t width, int64_t rows, int64_t stride, float
   }
 }
 
-HWY_INLINE int32_t CollectActive(int64_t width, const float* HWY_RESTRICT x,
-                                 float* HWY_RESTRICT values, uint32_t* HWY_RESTRICT offsets) {
+HWY_INLINE void CollectActive(int64_t width, const float* HWY_RESTRICT x,
+                              float* HWY_RESTRICT values, uint32_t* HWY_RESTRICT offsets,
+                              int32_t* HWY_RESTRICT marks) {
+  static_assert(ActiveRows::kMark % kLanes == 0);
   size_t count = 0;
   const V zero = hn::Zero(kTag);
   const auto step = hn::Set(kIndexTag, static_cast<uint32_t>(kLanes * kPanel));
   auto lanes = hn::ShiftLeft<6>(hn::Iota(kIndexTag, 0));
   for (int64_t i = 0; i < width; i += kLanes) {
+    if (i % ActiveRows::kMark == 0) *marks++ = static_cast<int32_t>(count);
     const V v = hn::Load(kTag, x + i);
     // Not "greater": a NaN goes on.
     const auto active = hn::Not(hn::Le(v, zero));
@@ -82,7 +85,7 @@ HWY_INLINE int32_t CollectActive(int64_t width, const float* HWY_RESTRICT x,
     count += hn::CountTrue(kTag, active);
     lanes = hn::Add(lanes, step);
   }
-  return static_cast<int32_t>(count);
+  *marks = static_cast<int32_t>(count);
 }
 
 void ActivateBlock(const Activation& activation, int64_t rows, float* x, float* inverse_deviation,
@@ -96,8 +99,7 @@ void ActivateBlock(const Activation& activation, int64_t rows, float* x, float* 
                     inverse_deviation + begin);
     }
     for (int64_t r = begin; r < end; ++r) {
-      out.count(r) =
-          CollectActive(activation.width, x + r * stride, out.values(r), out.offsets(r));
+      CollectActive(activation.width, x + r * stride, out.values(r), out.offsets(r), out.marks(r));
     }
   }
 }

@@ -38,10 +38,11 @@ struct CellCounts {
 
 /// logits: the scale head's output, PaddedWidth(genes) floats with at most -1e30 in the padding;
 /// for ZINB the dropout head's output follows, as many floats. Both become the gradient of the
-/// result by them. Only the non-zero counts are looked at one by one. `scratch`: 3
-/// PaddedWidth(genes) floats.
+/// result by them. Only the non-zero counts are looked at one by one. `scratch`:
+/// ReconstructionScratch(genes) floats.
 float ReconstructionAndGradient(CountLikelihood likelihood, const GeneDispersion& dispersion,
                                 const CellCounts& cell, int64_t genes, float* logits,
                                 float* scratch);
+inline int64_t ReconstructionScratch(int64_t genes) { return 4 * PaddedWidth(genes); }
 
 }  // namespace portolan

@@ -104,25 +104,32 @@ HWY_INLINE Gene NonzeroCount(V x, V mu, V theta, V inverse, V share, V dropout) 
   return {hn::Add(loss, from_zero), by_log_rate, softplus.sigmoid_s};
 }
 
-// The gradients of the non-zero counts, one after the other, for ReplaceNonzero.
+// The gradients of the non-zero counts, one after the other.
 struct NonzeroGradients {
   float* by_log_rate;
   float* by_dropout;
 };
 
-// By how much the loss with the non-zero counts differs from that of zeros; likewise, added to
-// `slope`, the sum of the gradients by log mu. `e` times `scale` is mu.
+// A loss and the sum of its gradients by log mu, lanes apart.
+struct Totals {
+  V loss;
+  V slope;
+};
+
+HWY_INLINE VI GenesAt(const CellCounts& cell, int64_t i, hn::Mask<D> used) {
+  return hn::MaskedLoad(hn::RebindMask(kIndexTag, used), kIndexTag, cell.genes.data() + i);
+}
+
+// The non-zero counts. `e` times `scale` is mu.
 template <CountLikelihood kLikelihood>
-HWY_INLINE float NonzeroTerms(const GeneDispersion& dispersion, const CellCounts& cell, V scale,
-                              const float* HWY_RESTRICT e, const float* HWY_RESTRICT dropout,
-                              const NonzeroGradients& out, V& slope) {
+HWY_INLINE void AddNonzeros(const GeneDispersion& dispersion, const CellCounts& cell, V scale,
+                            const float* HWY_RESTRICT e, const float* HWY_RESTRICT dropout,
+                            const NonzeroGradients& out, Totals& totals) {
   constexpr bool kZinb = kLikelihood == CountLikelihood::kZinb;
-  V loss = hn::Zero(kTag);
   const auto n = static_cast<int64_t>(cell.genes.size());
   for (int64_t i = 0; i < n; i += kLanes) {
     const auto used = hn::FirstN(kTag, static_cast<size_t>(HWY_MIN(kLanes, n - i)));
-    const VI genes =
-        hn::MaskedLoad(hn::RebindMask(kIndexTag, used), kIndexTag, cell.genes.data() + i);
+    const VI genes = GenesAt(cell, i, used);
     const V x = hn::MaskedLoad(used, kTag, cell.counts.data() + i);
     const V mu = hn::Mul(hn::GatherIndex(kTag, e, genes), scale);
     const V theta = hn::GatherIndex(kTag, dispersion.theta(), genes);
@@ -131,13 +138,25 @@ HWY_INLINE float NonzeroTerms(const GeneDispersion& dispersion, const CellCounts
     V logits = hn::Zero(kTag);
     if constexpr (kZinb) logits = hn::GatherIndex(kTag, dropout, genes);
     const Gene gene = NonzeroCount<kLikelihood>(x, mu, theta, inverse, share, logits);
-    const Gene zero = ZeroCount<kLikelihood>(mu, theta, inverse, share, logits);
-    loss = hn::Add(loss, hn::IfThenElseZero(used, hn::Sub(gene.loss, zero.loss)));
-    slope = hn::Add(slope, hn::IfThenElseZero(used, hn::Sub(gene.by_log_rate, zero.by_log_rate)));
+    totals.loss = hn::Add(totals.loss, hn::IfThenElseZero(used, gene.loss));
+    totals.slope = hn::Add(totals.slope, hn::IfThenElseZero(used, gene.by_log_rate));
     hn::StoreU(gene.by_log_rate, kTag, out.by_log_rate + i);
     if constexpr (kZinb) hn::StoreU(gene.by_dropout, kTag, out.by_dropout + i);
   }
-  return Sum(loss);
+}
+
+// What all genes gave as zeros is taken back for the non-zero counts.
+HWY_INLINE void SubtractZeros(const CellCounts& cell, const float* HWY_RESTRICT loss,
+                              const float* HWY_RESTRICT by_log_rate, Totals& totals) {
+  const auto n = static_cast<int64_t>(cell.genes.size());
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const auto used = hn::FirstN(kTag, static_cast<size_t>(HWY_MIN(kLanes, n - i)));
+    const VI genes = GenesAt(cell, i, used);
+    const V zero_loss = hn::GatherIndex(kTag, loss, genes);
+    const V zero_slope = hn::GatherIndex(kTag, by_log_rate, genes);
+    totals.loss = hn::Sub(totals.loss, hn::IfThenElseZero(used, zero_loss));
+    totals.slope = hn::Sub(totals.slope, hn::IfThenElseZero(used, zero_slope));
+  }
 }
 
 // e^(logit - max) in place; returns their sum.
@@ -165,11 +184,11 @@ float Reconstruction(const GeneDispersion& dispersion, const CellCounts& cell, i
   const int64_t padded = PaddedWidth(genes);
   float* HWY_RESTRICT dropout = logits + padded;
   const NonzeroGradients nonzero = {scratch + padded, scratch + 2 * padded};
+  float* HWY_RESTRICT zero_loss = scratch + 3 * padded;
   const V scale = hn::Set(kTag, cell.total / Exponentials(padded, logits));
-  V slope = hn::Zero(kTag);
-  const float nonzero_loss =
-      NonzeroTerms<kLikelihood>(dispersion, cell, scale, logits, dropout, nonzero, slope);
-  V loss = hn::Zero(kTag);
+  Totals nonzeros = {hn::Zero(kTag), hn::Zero(kTag)};
+  AddNonzeros<kLikelihood>(dispersion, cell, scale, logits, dropout, nonzero, nonzeros);
+  Totals zeros = {hn::Zero(kTag), hn::Zero(kTag)};
   for (int64_t g = 0; g < padded; g += kLanes) {
     const V mu = hn::Mul(hn::Load(kTag, logits + g), scale);
     V d = hn::Zero(kTag);
@@ -177,23 +196,26 @@ float Reconstruction(const GeneDispersion& dispersion, const CellCounts& cell, i
     const Gene gene = ZeroCount<kLikelihood>(mu, hn::Load(kTag, dispersion.theta() + g),
                                              hn::Load(kTag, dispersion.inverse() + g),
                                              hn::Load(kTag, dispersion.share() + g), d);
-    loss = hn::Add(loss, gene.loss);
-    slope = hn::Add(slope, gene.by_log_rate);
+    zeros.loss = hn::Add(zeros.loss, gene.loss);
+    zeros.slope = hn::Add(zeros.slope, gene.by_log_rate);
     hn::Store(mu, kTag, logits + g);
     hn::Store(gene.by_log_rate, kTag, scratch + g);
+    hn::Store(gene.loss, kTag, zero_loss + g);
     if constexpr (kZinb) hn::Store(gene.by_dropout, kTag, dropout + g);
   }
+  SubtractZeros(cell, zero_loss, scratch, zeros);
   for (size_t i = 0; i < cell.genes.size(); ++i) {
     scratch[cell.genes[i]] = nonzero.by_log_rate[i];
     if constexpr (kZinb) dropout[cell.genes[i]] = nonzero.by_dropout[i];
   }
   // Through the softmax; mu / total is its value.
-  const V pull = hn::Set(kTag, cell.total > 0 ? Sum(slope) / cell.total : 0.0f);
+  const V pull =
+      hn::Set(kTag, cell.total > 0 ? (Sum(zeros.slope) + Sum(nonzeros.slope)) / cell.total : 0.0f);
   for (int64_t g = 0; g < padded; g += kLanes) {
     const V mu = hn::Load(kTag, logits + g);
     hn::Store(hn::NegMulAdd(mu, pull, hn::Load(kTag, scratch + g)), kTag, logits + g);
   }
-  return Sum(loss) + nonzero_loss;
+  return Sum(zeros.loss) + Sum(nonzeros.loss);
 }
 
 float ReconstructionOfCell(CountLikelihood likelihood, const GeneDispersion& dispersion,

@@ -2,7 +2,6 @@
 #include <array>
 #include <cstdlib>
 #include <string_view>
-#include <vector>
 
 #include "core/kernels/layers.h"
 #include "hwy/cache_control.h"
@@ -30,10 +29,9 @@ constexpr size_t kRowsAtOnce = kVectors <= 4 ? 2 : 1;
 // Panels of a gradient that stay in registers.
 constexpr int64_t kGradientPanels = kVectors <= 4 ? 4 : 1;
 
-// Inputs whose weights fit the L1 cache beside those of as many panels.
-HWY_INLINE int64_t InputsAtOnce(const PackedMatrix& w) {
-  return 128 / HWY_MIN(kGradientPanels, w.panels());
-}
+// Inputs whose weights, over so many panels, stay in the L1 cache while all rows visit them.
+HWY_INLINE constexpr int64_t InputsAtOnce(int64_t panels) { return 128 / panels; }
+static_assert(InputsAtOnce(kGradientPanels) % ActiveRows::kMark == 0);
 
 struct ActiveRow {
   const float* values;
@@ -106,25 +104,6 @@ HWY_INLINE void TwoRows(const Visit& row0, const Visit& row1, const float* HWY_R
   }
 }
 
-// Where the active inputs of every row cross multiples of `chunk_size`: (rows, chunks + 1).
-std::vector<int32_t> ChunkBounds(const ActiveRows& in, int64_t rows, int64_t chunk_size,
-                                 int64_t chunks) {
-  std::vector<int32_t> bounds;
-  bounds.reserve(rows * (chunks + 1));
-  for (int64_t r = 0; r < rows; ++r) {
-    const uint32_t* offsets = in.offsets(r);
-    int32_t at = 0;
-    bounds.push_back(0);
-    for (int64_t chunk = 1; chunk <= chunks; ++chunk) {
-      const auto limit = static_cast<uint32_t>(chunk * chunk_size * kPanel);
-      at = static_cast<int32_t>(std::lower_bound(offsets + at, offsets + in.count(r), limit) -
-                                offsets);
-      bounds.push_back(at);
-    }
-  }
-  return bounds;
-}
-
 // Inputs whose weights stay in the L1 cache while all rows visit them. Visits go on where the one
 // before stopped, so that the bits do not depend on it.
 constexpr int64_t kMostInputs = 128;
@@ -132,8 +111,6 @@ constexpr int64_t kMostInputs = 128;
 void MultiplyBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows, float* out) {
   const int64_t stride = w.stride();
   const int64_t chunks = HWY_MAX(int64_t{1}, (w.inputs() + kMostInputs - 1) / kMostInputs);
-  const int64_t chunk_size = (w.inputs() + chunks - 1) / chunks;
-  const std::vector<int32_t> bounds = ChunkBounds(in, rows, chunk_size, chunks);
   for (int64_t p = 0; p < w.panels(); ++p) {
     const float* panel = w.panel(p);
     // The next panel is fetched in as many parts as there are visits.
@@ -142,10 +119,10 @@ void MultiplyBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows, fl
     const int64_t part = p + 1 < w.panels() ? (w.inputs() * kPanel + visits - 1) / visits : 0;
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
       const auto visit = [&](int64_t r) HWY_ATTR {
-        const int32_t* bound = bounds.data() + r * (chunks + 1) + chunk;
+        const int64_t k = chunk * kMostInputs;
         float* sums = out + r * stride + p * kPanel;
-        return Visit{RowOf(in, r), bound[0], bound[1], chunk == 0 ? w.bias() + p * kPanel : sums,
-                     sums};
+        return Visit{RowOf(in, r), in.below(r, k), in.below(r, k + kMostInputs),
+                     k == 0 ? w.bias() + p * kPanel : sums, sums};
       };
       int64_t r = 0;
       if constexpr (kRowsAtOnce == 2) {
@@ -230,18 +207,16 @@ void MultiplyTransposedBlock(const PackedMatrix& w, const ActiveRows& in, int64_
   const int64_t stride = w.stride();
   const int64_t row_sums = w.inputs() * static_cast<int64_t>(kLanes);
   std::fill(out, out + rows * out_stride, 0.0f);
-  const int64_t chunk_size = InputsAtOnce(w);
-  const int64_t chunks = (w.inputs() + chunk_size - 1) / chunk_size;
-  const std::vector<int32_t> bounds = ChunkBounds(in, rows, chunk_size, chunks);
+  const int64_t inputs = InputsAtOnce(HWY_MIN(kGradientPanels, w.panels()));
+  const int64_t step = (inputs + ActiveRows::kMark - 1) / ActiveRows::kMark * ActiveRows::kMark;
   for (int64_t p = 0; p < w.panels(); p += kGradientPanels) {
     const int64_t panels = HWY_MIN(kGradientPanels, w.panels() - p);
     const bool last = p + kGradientPanels >= w.panels();
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    for (int64_t k = 0; k < w.inputs(); k += step) {
       for (int64_t r = 0; r < rows; ++r) {
-        const int32_t* bound = bounds.data() + r * (chunks + 1) + chunk;
         const float* g = gradient + r * stride + p * kPanel;
         const RowSums sums = {scratch + r * row_sums, out + r * out_stride, p == 0, last};
-        AddPanels(panels, w, p, g, in.offsets(r), bound[0], bound[1], sums);
+        AddPanels(panels, w, p, g, in.offsets(r), in.below(r, k), in.below(r, k + step), sums);
       }
     }
   }

@@ -29,7 +29,7 @@ NetworkPass::NetworkPass(const PackedNetworks& networks, const Bf16Matrix* gradi
       z_rows_(kRows, networks.latent),
       z_gradient_(kRows * PaddedWidth(networks.latent)),
       genes_(kRows * networks.gene_heads.stride()),
-      gene_scratch_(3 * PaddedWidth(networks.genes)),
+      gene_scratch_(ReconstructionScratch(networks.genes)),
       scratch_(std::max({MultiplyTransposedScratch(kRows, networks.gene_heads),
                          MultiplyTransposedScratch(kRows, networks.encoder.heads),
                          MultiplyTransposedScratch(kRows, networks.decoder.layers[0].weight),

@@ -79,7 +79,7 @@ TotalviPass::TotalviPass(const PackedNetworks& networks)
       by_prior_mean_(kRows * own_.proteins),
       by_prior_log_deviation_(by_prior_mean_.size()),
       gene_row_(2 * PaddedWidth(networks.genes)),
-      gene_scratch_(3 * PaddedWidth(networks.genes)),
+      gene_scratch_(ReconstructionScratch(networks.genes)),
       genes_(kRows),
       proteins_(kRows),
       kl_(kRows),

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -62,10 +63,9 @@ class Bf16MatrixTest : public testing::TestWithParam<Shape> {
     }
     ActiveRows active(rows, shape_.inputs);
     for (int64_t r = 0; r < rows; ++r) {
-      active.count(r) = active_.count(first_row + r);
-      for (int32_t i = 0; i < active.count(r); ++i) {
-        active.offsets(r)[i] = active_.offsets(first_row + r)[i];
-      }
+      const int32_t count = active_.count(first_row + r);
+      std::copy_n(active_.offsets(first_row + r), count, active.offsets(r));
+      active.Close(r, count);
     }
     const Bf16Matrix rounded(matrix_);
     Bf16Matrix::Scratch scratch(rounded, rows);

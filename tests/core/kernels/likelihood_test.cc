@@ -103,7 +103,7 @@ TEST_P(Likelihood, LossAndGradientAgreeWithDoublePrecision) {
   std::fill(row.data(), row.data() + padded, -1e30f);
   std::copy(logits_.begin(), logits_.end(), row.data());
   std::copy(dropout_.begin(), dropout_.end(), row.data() + padded);
-  AlignedBuffer<float> scratch(3 * padded);
+  AlignedBuffer<float> scratch(ReconstructionScratch(case_.genes));
   const double loss =
       ReconstructionAndGradient(likelihood_, GeneDispersion(theta_), {genes_, counts_, total_},
                                 case_.genes, row.data(), scratch.data());
@@ -151,7 +151,7 @@ TEST(LikelihoodTest, ANanReachesTheLoss) {
        {CountLikelihood::kNb, CountLikelihood::kZinb, CountLikelihood::kPoisson}) {
     AlignedBuffer<float> row(128);
     row[5] = std::nanf("");
-    AlignedBuffer<float> scratch(192);
+    AlignedBuffer<float> scratch(ReconstructionScratch(10));
     const std::vector<float> theta(10, 1.0f);
     EXPECT_TRUE(std::isnan(ReconstructionAndGradient(likelihood, GeneDispersion(theta), {{}, {}, 3},
                                                      10, row.data(), scratch.data())));
