@@ -144,5 +144,16 @@ TEST_F(CiteTest, TakesTheProteinsThatAnotherPanelShares) {
   for (const float value : proteins.values) EXPECT_TRUE(std::isfinite(value) && value >= 0);
 }
 
+TEST_F(CiteTest, AFewPassesDoWhatFiftyEpochsDo) {
+  const TemporaryDirectory out;
+  const std::string result = out / "mapped.h5ad";
+  const nlohmann::json report =
+      server_->RunJson({"map", TestData("counts/pbmc5k_rna_3994.h5ad"), "--atlas", "cite_totalvi",
+                        "--batch", "rna", "--preset", "newton", "-o", result});
+  ASSERT_FALSE(HasFailure());
+  EXPECT_LE(report["epochs"]["rna"].get<int>(), 40);
+  EXPECT_GE(ReadNumber(result, "elbo"), kElbo);
+}
+
 }  // namespace
 }  // namespace portolan::end_to_end

@@ -149,6 +149,45 @@ TEST_P(KangTest, MapsAsWellAsScviTools) {
   }
 }
 
+class KangNewtonTest : public KangTest {
+ protected:
+  static nlohmann::json Map(const RunningServer& server, const std::string& result) {
+    return server.RunJson({"map", TestData("counts/split_kang_query_4donors.h5ad"), "--atlas",
+                           GetParam().model, "--batch-key", "batch", "--preset", "newton", "-o",
+                           result});
+  }
+};
+
+TEST_P(KangNewtonTest, AFewPassesDoWhatFiftyEpochsDo) {
+  if (Missing()) GTEST_SKIP() << "the Kang data are not in PORTOLAN_TEST_DATA";
+  const Expected& expected = GetParam();
+  const TemporaryDirectory out;
+  const std::string result = out / "mapped.h5ad";
+  const nlohmann::json report = Map(*server_, result);
+  ASSERT_FALSE(HasFailure());
+  ASSERT_EQ(report["epochs"].size(), 4u);
+  for (const auto& passes : report["epochs"]) EXPECT_LE(passes.get<int>(), 20);
+  EXPECT_GE(ReadNumber(result, "elbo"), expected.elbo);
+  const std::string reference = TestData("expected/kang_reference.h5ad");
+  EXPECT_GE(NeighbourAccuracy(ReadObsm(result, "X_portolan"), ReadObs(result, "cell_type"),
+                              ReadObsm(reference, expected.reference),
+                              ReadCategorical(reference, "cell_type")),
+            expected.neighbours - 0.01);
+
+  RunningServer one_worker({.atlases = atlases_->path(), .workers = 1});
+  const std::string again = out / "again.h5ad";
+  Map(one_worker, again);
+  EXPECT_EQ(one_worker.Stop(), 0);
+  EXPECT_EQ(ReadObsm(again, "X_portolan").values, ReadObsm(result, "X_portolan").values);
+}
+
+INSTANTIATE_TEST_SUITE_P(FourDonors, KangNewtonTest,
+                         testing::Values(Expected{"Scvi", "kang_scvi", "X_scvi", "independent",
+                                                  kScviJointElbo, 0.8973, 0},
+                                         Expected{"Scanvi", "kang_scanvi", "X_scanvi",
+                                                  "independent", kScanviJointElbo, 0.9184, 0}),
+                         [](const auto& test) { return test.param.name; });
+
 INSTANTIATE_TEST_SUITE_P(FourDonors, KangTest,
                          testing::Values(Expected{"ScviJoint", "kang_scvi", "X_scvi", "joint",
                                                   kScviJointElbo, 0.8979, 0},
