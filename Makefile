@@ -6,7 +6,7 @@ CMAKE_ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZERS ?=
 PROGRAMS := portolan portolan-server portolan-goldens
-BENCHMARKS := portolan-speed portolan-stages portolan-serving
+BENCHMARKS := portolan-speed portolan-stages portolan-serving portolan-newton
 
 ifneq ($(shell command -v ccache),)
 LAUNCHER := -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache
