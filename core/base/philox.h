@@ -48,8 +48,8 @@ uint64_t RandomKey(uint64_t seed, std::string_view name);
 /// 64 bits that identify a name (a cell, a batch, a tensor) in a counter. Stable over versions.
 uint64_t StableHash64(std::string_view name);
 
-/// Fills `out` with standard normals (Box-Muller). Coordinates: (use, epoch, item). The bits are the
-/// same on all instruction sets with fused multiply-add.
+/// Fills `out` with standard normals (Box-Muller). Coordinates: (use, epoch, item). The bits are
+/// the same on all instruction sets with fused multiply-add.
 void FillNormal(uint64_t key, RandomUse use, uint32_t epoch, uint64_t item, std::span<float> out);
 
 /// Fills `out` with uniforms in [0, 1). Coordinates as above.

@@ -1,7 +1,5 @@
 // TOTALVI by kernels beside LibTorch.
 
-#include "core/surgery/kernel_session.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +9,7 @@
 
 #include "core/surgery/autograd_session.h"
 #include "core/surgery/column_init.h"
+#include "core/surgery/kernel_session.h"
 #include "tests/core/base/idle_threads.h"
 #include "tests/core/model/model_fixtures.h"
 #include "tests/core/totalvi/protein_fixtures.h"
