@@ -33,44 +33,35 @@ constexpr int64_t kGradientPanels = kVectors <= 4 ? 4 : 1;
 HWY_INLINE constexpr int64_t InputsAtOnce(int64_t panels) { return 128 / panels; }
 static_assert(InputsAtOnce(kGradientPanels) % ActiveRows::kMark == 0);
 
-struct ActiveRow {
-  const float* values;
-  const uint32_t* offsets;
-  int32_t count;
-};
-
-HWY_INLINE ActiveRow RowOf(const ActiveRows& rows, int64_t row) {
-  return {rows.values(row), rows.offsets(row), rows.count(row)};
-}
-
-HWY_INLINE void AddInputs(const ActiveRow& in, int32_t begin, int32_t end,
-                          const float* HWY_RESTRICT panel, V* HWY_RESTRICT sums) {
-  for (int32_t i = begin; i < end; ++i) {
-    const V x = hn::Set(kTag, in.values[i]);
-    const float* HWY_RESTRICT weights = panel + in.offsets[i];
-    for (size_t v = 0; v < kVectors; ++v) {
-      sums[v] = hn::MulAdd(x, hn::Load(kTag, weights + v * kLanes), sums[v]);
-    }
-  }
-}
-
 HWY_INLINE void Prefetch(const float* HWY_RESTRICT from, int64_t floats) {
   for (int64_t i = 0; i < floats; i += 16) hwy::Prefetch(from + i);
 }
 
 // The active inputs of a row that one visit of a panel takes.
 struct Visit {
-  ActiveRow in;
-  int32_t begin;
-  int32_t end;
+  const float* values;
+  const uint32_t* offsets;
+  int32_t count;
   const float* start;  // of the sums: the bias, or what earlier visits left
   float* out;
 };
 
+// The products of the inputs from `from` on.
+HWY_INLINE void AddInputs(const Visit& row, int32_t from, const float* HWY_RESTRICT panel,
+                          V* HWY_RESTRICT sums) {
+  for (int32_t i = from; i < row.count; ++i) {
+    const V x = hn::Set(kTag, row.values[i]);
+    const float* HWY_RESTRICT weights = panel + row.offsets[i];
+    for (size_t v = 0; v < kVectors; ++v) {
+      sums[v] = hn::MulAdd(x, hn::Load(kTag, weights + v * kLanes), sums[v]);
+    }
+  }
+}
+
 HWY_INLINE void OneRow(const Visit& row, const float* HWY_RESTRICT panel) {
   V sums[kVectors];
   for (size_t v = 0; v < kVectors; ++v) sums[v] = hn::Load(kTag, row.start + v * kLanes);
-  AddInputs(row.in, row.begin, row.end, panel, sums);
+  AddInputs(row, 0, panel, sums);
   for (size_t v = 0; v < kVectors; ++v) hn::Store(sums[v], kTag, row.out + v * kLanes);
 }
 
@@ -81,23 +72,19 @@ HWY_INLINE void TwoRows(const Visit& row0, const Visit& row1, const float* HWY_R
     sums0[v] = hn::Load(kTag, row0.start + v * kLanes);
     sums1[v] = hn::Load(kTag, row1.start + v * kLanes);
   }
-  const int32_t both = HWY_MIN(row0.end - row0.begin, row1.end - row1.begin);
-  const float* HWY_RESTRICT values0 = row0.in.values + row0.begin;
-  const float* HWY_RESTRICT values1 = row1.in.values + row1.begin;
-  const uint32_t* HWY_RESTRICT offsets0 = row0.in.offsets + row0.begin;
-  const uint32_t* HWY_RESTRICT offsets1 = row1.in.offsets + row1.begin;
+  const int32_t both = HWY_MIN(row0.count, row1.count);
   for (int32_t i = 0; i < both; ++i) {
-    const V x0 = hn::Set(kTag, values0[i]);
-    const V x1 = hn::Set(kTag, values1[i]);
-    const float* HWY_RESTRICT weights0 = panel + offsets0[i];
-    const float* HWY_RESTRICT weights1 = panel + offsets1[i];
+    const V x0 = hn::Set(kTag, row0.values[i]);
+    const V x1 = hn::Set(kTag, row1.values[i]);
+    const float* HWY_RESTRICT weights0 = panel + row0.offsets[i];
+    const float* HWY_RESTRICT weights1 = panel + row1.offsets[i];
     for (size_t v = 0; v < kVectors; ++v) {
       sums0[v] = hn::MulAdd(x0, hn::Load(kTag, weights0 + v * kLanes), sums0[v]);
       sums1[v] = hn::MulAdd(x1, hn::Load(kTag, weights1 + v * kLanes), sums1[v]);
     }
   }
-  AddInputs(row0.in, row0.begin + both, row0.end, panel, sums0);
-  AddInputs(row1.in, row1.begin + both, row1.end, panel, sums1);
+  AddInputs(row0, both, panel, sums0);
+  AddInputs(row1, both, panel, sums1);
   for (size_t v = 0; v < kVectors; ++v) {
     hn::Store(sums0[v], kTag, row0.out + v * kLanes);
     hn::Store(sums1[v], kTag, row1.out + v * kLanes);
@@ -121,8 +108,10 @@ void MultiplyBlock(const PackedMatrix& w, const ActiveRows& in, int64_t rows, fl
       const auto visit = [&](int64_t r) HWY_ATTR {
         const int64_t k = chunk * kMostInputs;
         float* sums = out + r * stride + p * kPanel;
-        return Visit{RowOf(in, r), in.below(r, k), in.below(r, k + kMostInputs),
-                     k == 0 ? w.bias() + p * kPanel : sums, sums};
+        const int32_t begin = in.below(r, k);
+        return Visit{in.values(r) + begin, in.offsets(r) + begin,
+                     in.below(r, k + kMostInputs) - begin, k == 0 ? w.bias() + p * kPanel : sums,
+                     sums};
       };
       int64_t r = 0;
       if constexpr (kRowsAtOnce == 2) {

@@ -10,10 +10,6 @@ namespace {
 
 constexpr float kLog2Pi = 1.8378770664f;
 
-bool AnyColumns(const ColumnTables& tables) {
-  return std::any_of(tables.begin(), tables.end(), [](const float* t) { return t != nullptr; });
-}
-
 }  // namespace
 
 NetworkPass::NetworkPass(const PackedNetworks& networks, const Bf16Matrix* gradient_heads)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -99,5 +100,9 @@ struct PackedNetworks {
 
 /// For every layer of a stack a table of columns, or null where the layer has none.
 using ColumnTables = std::vector<const float*>;
+
+inline bool AnyColumns(const ColumnTables& tables) {
+  return std::any_of(tables.begin(), tables.end(), [](const float* t) { return t != nullptr; });
+}
 
 }  // namespace portolan

@@ -8,10 +8,6 @@
 namespace portolan {
 namespace {
 
-bool AnyColumns(const ColumnTables& tables) {
-  return std::any_of(tables.begin(), tables.end(), [](const float* t) { return t != nullptr; });
-}
-
 // Hands out tables one after the other; a layer or head without columns gets none.
 class Tables {
  public:
